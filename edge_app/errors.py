@@ -1,0 +1,123 @@
+"""Every error the box raises on purpose, in one tree, each with a stable code.
+
+::
+
+    DsrError                    code    exit
+    ├── ConfigError             DSR-1xx   2   the configuration cannot be used as written
+    ├── SourceError             DSR-2xx   3   a camera or a file gives no picture
+    │   └── SourceLost                        it did, and stopped: retried with jitter
+    ├── PhotoError              DSR-3xx   2   a photo cannot be used to register somebody
+    ├── ModelError              DSR-4xx   4   a model file is missing, altered or does not fit
+    │   └── PreprocessMismatch                made with another preprocessing: never loaded
+    ├── GalleryError            DSR-5xx   5   the register of people cannot be read or changed
+    ├── OutboxError             DSR-6xx   6   the store of events cannot be used
+    │   ├── OutboxLocked                      another process owns it
+    │   └── OutboxFull                        no room, even after eviction: retried
+    └── LinkError               DSR-7xx   7   the broker refused, or cannot be reached: retried
+
+A message says what happened, what was received and what to do about it. What may be retried is a
+type: `SourceLost`, `OutboxFull` and `LinkError` carry ``retryable = True``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DsrError(Exception):
+    """Base of all errors that the box raises on purpose.
+
+    Args:
+        what: what happened and what was received.
+        fix: what to do about it; shown on a line of its own.
+    """
+
+    code: ClassVar[str] = "DSR-000"
+    exit_status: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, what: str, *, fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """Return ``[code] what`` and, where there is one, the fix on the next line."""
+        head = f"[{self.code}] {self.what}"
+        return f"{head}\n  fix: {self.fix}" if self.fix else head
+
+
+class ConfigError(DsrError):
+    """The configuration cannot be used as written."""
+
+    code = "DSR-100"
+    exit_status = 2
+
+
+class SourceError(DsrError):
+    """A camera, a file or a folder gives no picture."""
+
+    code = "DSR-200"
+    exit_status = 3
+
+
+class SourceLost(SourceError):
+    """A source that gave pictures stopped giving them; opening it again may help."""
+
+    code = "DSR-201"
+    retryable = True
+
+
+class PhotoError(DsrError):
+    """A photo cannot be used to register somebody."""
+
+    code = "DSR-300"
+    exit_status = 2
+
+
+class ModelError(DsrError):
+    """A model file is missing, altered, or does not fit its manifest."""
+
+    code = "DSR-400"
+    exit_status = 4
+
+
+class PreprocessMismatch(ModelError):
+    """An artefact was made with another preprocessing than this program's."""
+
+    code = "DSR-401"
+
+
+class GalleryError(DsrError):
+    """The register of people cannot be read or changed."""
+
+    code = "DSR-500"
+    exit_status = 5
+
+
+class OutboxError(DsrError):
+    """The store of events cannot be used."""
+
+    code = "DSR-600"
+    exit_status = 6
+
+
+class OutboxLocked(OutboxError):
+    """Another process owns the outbox."""
+
+    code = "DSR-601"
+
+
+class OutboxFull(OutboxError):
+    """There is no room for the event, even after eviction."""
+
+    code = "DSR-602"
+    retryable = True
+
+
+class LinkError(DsrError):
+    """The broker refused, or cannot be reached."""
+
+    code = "DSR-700"
+    exit_status = 7
+    retryable = True
