@@ -1,0 +1,1 @@
+"""The daemon of the edge box and its command line."""

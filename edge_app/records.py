@@ -124,7 +124,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A detected face: box, landmarks (5, 2) float32 (eyes, nose, mouth corners, left to right), score 0..1."""
+    """A detected face, its score 0..1, and five landmarks, (5, 2) float32.
+
+    Landmarks are the eyes, the nose tip and the mouth corners, left to right in the picture.
+    """
 
     box: Box
     landmarks: npt.NDArray[np.float32]

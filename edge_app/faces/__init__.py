@@ -1,0 +1,1 @@
+"""From a picture to faces that can be recognised."""

@@ -1,0 +1,1 @@
+"""Whether the box is well, and saying so."""

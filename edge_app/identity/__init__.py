@@ -1,0 +1,1 @@
+"""Who it is: the register, the match and the vote."""

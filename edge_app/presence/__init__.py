@@ -1,0 +1,1 @@
+"""Who was last seen where, and when."""

@@ -1,0 +1,239 @@
+"""What a box can be told, as typed models; every key has its meaning, unit and default beside it.
+
+`edge_app.config.load` reads YAML into these. They hold values and checks only: nothing here opens a
+camera or a file, and nothing else in the program reads a configuration file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
+ZONE_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Zone = Annotated[str, Field(pattern=ZONE_PATTERN)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A mapping in the file: unknown keys are refused, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Box(Section):
+    """Which box this is; both names stand in every topic."""
+
+    site: Name = Field(description="the mine, as the SCADA calls it")
+    node: Name = Field(description="this box; unique in the mine")
+
+
+class FileSource(Section):
+    """A video file, played like a camera or frame by frame."""
+
+    kind: Literal["file"]
+    path: Path = Field(description="video file (anything FFmpeg reads)")
+    pace: Literal["realtime", "every_frame"] = Field(
+        default="realtime", description="realtime drops frames as a camera would; every_frame does not"
+    )
+    loop: bool = Field(default=False, description="start again at the end")
+
+
+class FolderSource(Section):
+    """A folder of pictures, in the order of their names."""
+
+    kind: Literal["folder"]
+    path: Path = Field(description="folder of .jpg, .png or .webp pictures")
+    fps: Positive = Field(default=5.0, description="pictures a second")
+    pace: Literal["realtime", "every_frame"] = Field(default="every_frame", description="as for a file")
+    loop: bool = Field(default=False, description="start again at the end")
+
+
+class V4l2Source(Section):
+    """A USB or other V4L2 camera."""
+
+    kind: Literal["v4l2"]
+    device: str = Field(default="/dev/video0", description="device path; /dev/v4l/by-id/... is stable")
+    width: Annotated[int, Field(ge=16, le=7680)] = Field(default=1280, description="pixels asked for")
+    height: Annotated[int, Field(ge=16, le=4320)] = Field(default=720, description="pixels asked for")
+    fps: Positive = Field(default=15.0, description="frames a second asked of the camera")
+
+
+class RtspSource(Section):
+    """A network camera."""
+
+    kind: Literal["rtsp"]
+    url: Annotated[str, Field(pattern=r"^rtsps?://")] = Field(description="rtsp://[user:password@]host/path")
+    transport: Literal["tcp", "udp"] = Field(default="tcp", description="tcp survives a bad link better")
+
+
+class GstreamerSource(Section):
+    """A GStreamer pipeline that ends in an appsink; only where OpenCV was built with GStreamer."""
+
+    kind: Literal["gstreamer"]
+    pipeline: str = Field(description="gst-launch text ending in: appsink drop=1 max-buffers=1")
+
+
+Source = Annotated[
+    FileSource | FolderSource | V4l2Source | RtspSource | GstreamerSource, Field(discriminator="kind")
+]
+
+
+class CameraConfig(Section):
+    """One camera and the zone it watches."""
+
+    name: Name = Field(description="unique on this box")
+    zone: Zone = Field(description="where a person is when this camera sees them")
+    source: Source
+    blind_after_s: Positive = Field(default=10.0, description="seconds without a picture: blind")
+
+
+class DetectorConfig(Section):
+    """The face detector."""
+
+    kind: Literal["centerface", "yunet"] = "centerface"
+    model: Path = Field(
+        default=Path("models/centerface.json"),
+        description="centerface: its manifest (.json); yunet: the .onnx file that you supply",
+    )
+    long_side: Annotated[int, Field(ge=64, le=4096)] = Field(
+        default=640, description="frames are scaled down to this many pixels before detection"
+    )
+    score: Share = Field(default=0.5, description="a detection below this is no face")
+
+
+class RecogniserConfig(Section):
+    """The face recogniser."""
+
+    model: Path = Field(default=Path("models/dsr_inception.json"), description="manifest of the model")
+    threshold: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        default=None, description="cosine similarity to be named; null takes the manifest's measured one"
+    )
+
+
+class QualityConfig(Section):
+    """What a face must be to be recognised."""
+
+    min_face_px: Positive = Field(default=40.0, description="shorter side of the face, pixels")
+    max_yaw_deg: Positive = Field(default=60.0, description="turned further away than this: not used")
+
+
+class DecideConfig(Section):
+    """How views of one track become one decision."""
+
+    margin: Share = Field(default=0.05, description="lead in similarity over the second best person")
+    min_views: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="views before any decision")
+    reembed_ms: Annotated[int, Field(ge=0)] = Field(
+        default=400, description="a decided track is looked at again after this long"
+    )
+
+
+class GalleryConfig(Section):
+    """The register of people."""
+
+    path: Path = Field(default=Path("state/people.db"), description="one file, mode 0600")
+    keep_crops: bool = Field(
+        default=True, description="keep aligned crops, so that a new model can re-embed everybody"
+    )
+
+
+class PresenceConfig(Section):
+    """Who was last seen where."""
+
+    absent_after_s: Positive = Field(default=120.0, description="seen again after this long: a new sighting")
+    muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
+
+
+class TlsConfig(Section):
+    """TLS towards the broker."""
+
+    ca_file: Path | None = Field(default=None, description="authority that signed the broker's certificate")
+    cert_file: Path | None = Field(default=None, description="this box's certificate")
+    key_file: Path | None = Field(default=None, description="its private key, mode 0600")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> TlsConfig:
+        if (self.cert_file is None) != (self.key_file is None):
+            msg = "cert_file and key_file go together; give both, or neither"
+            raise ValueError(msg)
+        return self
+
+
+class BrokerConfig(Section):
+    """One MQTT 5 broker."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port = 1883
+    username: str | None = None
+    password_file: Path | None = Field(default=None, description="first line is the password; mode 0600")
+    tls: TlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _password_needs_user(self) -> BrokerConfig:
+        if self.password_file is not None and self.username is None:
+            msg = "password_file is given without username; give both"
+            raise ValueError(msg)
+        return self
+
+
+class ConsumerConfig(Section):
+    """Somebody who receipts events; a required one keeps them in the outbox until it has."""
+
+    id: Name
+    required: bool = True
+    key_file: Path = Field(description="its key for receipts: 32 bytes as 64 hex digits; mode 0600")
+
+
+class DeliveryConfig(Section):
+    """The outbox and the way to the mine's brokers."""
+
+    outbox: Path = Field(default=Path("state/outbox.db"), description="the store of events")
+    max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=512, description="bound of it, MiB")
+    brokers: tuple[BrokerConfig, ...] = Field(min_length=1, description="tried in this order")
+    consumers: tuple[ConsumerConfig, ...] = Field(
+        default=(), description="without a required one, the guarantee ends at the broker"
+    )
+    history_per_s: Positive = Field(default=500.0, description="events a second when catching up")
+
+
+class LogConfig(Section):
+    """What is written to the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """The whole file."""
+
+    box: Box
+    cameras: tuple[CameraConfig, ...] = Field(min_length=1)
+    detector: DetectorConfig = DetectorConfig()
+    recogniser: RecogniserConfig = RecogniserConfig()
+    quality: QualityConfig = QualityConfig()
+    decide: DecideConfig = DecideConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    presence: PresenceConfig = PresenceConfig()
+    delivery: DeliveryConfig
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Config:
+        _refuse_twins("cameras", [camera.name for camera in self.cameras])
+        _refuse_twins("delivery.consumers", [consumer.id for consumer in self.delivery.consumers])
+        if self.gallery.path == self.delivery.outbox:
+            msg = f"gallery.path and delivery.outbox are one file, {self.gallery.path}; give each its own"
+            raise ValueError(msg)
+        return self
+
+
+def _refuse_twins(where: str, names: list[str]) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        msg = f"{where}: used more than once: {', '.join(twins)}; give each its own name"
+        raise ValueError(msg)
