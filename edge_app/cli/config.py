@@ -1,0 +1,67 @@
+"""``dsr-edge config check|schema|new``: is the file right, what may stand in it, and a first one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_app.cli.parsers import SubParsers
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``config`` and its actions."""
+    parser = subparsers.add_parser("config", help="check, describe or begin a configuration file")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="say everything that is wrong with a file")
+    check.add_argument("--config", type=Path, default=Path("box.yaml"), help="the file (default: box.yaml)")
+    check.set_defaults(run=_check)
+    schema = actions.add_parser("schema", help="print every key, its type and meaning, as JSON Schema")
+    schema.set_defaults(run=_schema)
+    new = actions.add_parser("new", help="write a commented example to start from")
+    new.add_argument("--out", type=Path, help="the file to write (default: standard output)")
+    new.set_defaults(run=_new)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from edge_app.config import load_config, missing_files
+
+    config = load_config(args.config)
+    problems = missing_files(config)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+    if problems:
+        raise ConfigError(
+            f"{args.config} is well-formed, but {len(problems)} file(s) it names cannot be read", fix="see above"
+        )
+    cameras = ", ".join(camera.name for camera in config.cameras)
+    print(f"{args.config}: well-formed, and its files are there (cameras: {cameras})")
+    print("`dsr-edge doctor` tries the cameras, the models and the broker.")
+    return 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from edge_app.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=2))
+    return 0
+
+
+def _new(args: argparse.Namespace) -> int:
+    text = Path(__file__).with_name("box.example.yaml").read_text(encoding="utf-8")
+    if args.out is None:
+        print(text, end="")
+        return 0
+    try:
+        with args.out.open("x", encoding="utf-8") as file:  # never over somebody's file
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"cannot write {args.out} ({error.strerror})", fix="give another --out") from None
+    print(f"wrote {args.out}; edit it, then: dsr-edge config check --config {args.out}")
+    return 0

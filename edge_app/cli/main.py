@@ -1,0 +1,53 @@
+"""``dsr-edge``: one command, one sub-command a module.
+
+Every sub-command module has ``add_parser(subparsers)`` and ``run(args) -> int``. They import what
+they need when they run, so that ``--help`` is quick and works on a machine without a GPU, a camera
+or an inference runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from edge_app.cli import config, doctor, emit, look, outbox, people, run
+from edge_app.errors import DsrError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = (run, config, people, look, doctor, outbox, emit)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="dsr-edge",
+        description="Recognises registered miners in front of the cameras and tells the mine over MQTT.",
+        epilog="exit status: 0 done, 2 wrong input, 3 source, 4 model, 5 people, 6 outbox, 7 broker",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        module.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except DsrError as error:
+        print(f"dsr-edge: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `dsr-edge ... | head`: nobody is left to read; not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

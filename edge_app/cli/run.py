@@ -1,0 +1,35 @@
+"""``dsr-edge run``: the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_app.cli.parsers import add_config_option
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_app.cli.parsers import SubParsers
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``run``."""
+    parser = subparsers.add_parser("run", help="watch the cameras and report, until told to stop")
+    add_config_option(parser)
+    parser.add_argument(
+        "--show", type=Path, metavar="FILE.mp4", help="also write what the first camera sees, with boxes and labels"
+    )
+    parser.add_argument("--log-json", action="store_true", help="JSON lines even on a terminal")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the daemon; returns 0 after a clean stop (SIGTERM, SIGINT, or the end of all files)."""
+    from edge_app import log
+    from edge_app.config import load_config
+    from edge_app.daemon import Daemon
+
+    config = load_config(args.config)
+    log.configure(level=config.log.level, json=True if args.log_json else None)
+    return Daemon.from_config(config, show=args.show).run()
