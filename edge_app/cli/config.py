@@ -38,7 +38,8 @@ def _check(args: argparse.Namespace) -> int:
         print(f"  - {problem}", file=sys.stderr)
     if problems:
         raise ConfigError(
-            f"{args.config} is well-formed, but {len(problems)} file(s) it names cannot be read", fix="see above"
+            f"{args.config} is well-formed, but {len(problems)} file(s) it names cannot be read",
+            fix="see above",
         )
     cameras = ", ".join(camera.name for camera in config.cameras)
     print(f"{args.config}: well-formed, and its files are there (cameras: {cameras})")

@@ -18,7 +18,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = subparsers.add_parser("run", help="watch the cameras and report, until told to stop")
     add_config_option(parser)
     parser.add_argument(
-        "--show", type=Path, metavar="FILE.mp4", help="also write what the first camera sees, with boxes and labels"
+        "--show", type=Path, metavar="FILE.mp4", help="also write what the first camera sees, annotated"
     )
     parser.add_argument("--log-json", action="store_true", help="JSON lines even on a terminal")
     parser.set_defaults(run=run)
