@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import TypeAlias
 
-    SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+    SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - its only name
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
