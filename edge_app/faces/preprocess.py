@@ -63,13 +63,13 @@ def similarity_transform(
     """
     src = np.asarray(source, dtype=np.float64)
     dst = np.asarray(target, dtype=np.float64)
-    if src.shape != dst.shape or src.ndim != 2 or src.shape[1] != 2 or len(src) < 2:
+    if src.shape != dst.shape or src.ndim != 2 or src.shape[1] != 2 or len(src) < 2:  # noqa: PLR2004
         msg = f"need two (N, 2) arrays with N >= 2; received {src.shape} and {dst.shape}"
         raise ValueError(msg)
     src_mean, dst_mean = src.mean(axis=0), dst.mean(axis=0)
     src_c, dst_c = src - src_mean, dst - dst_mean
     variance = (src_c**2).sum() / len(src)
-    if not np.isfinite(variance) or variance < 1e-12:
+    if not np.isfinite(variance) or variance < 1e-12:  # noqa: PLR2004 - pixels squared: one point
         msg = f"landmarks coincide or are not finite; received {src.tolist()}"
         raise ValueError(msg)
     u, s, vt = np.linalg.svd(dst_c.T @ src_c / len(src))
@@ -92,7 +92,7 @@ def align(image: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating]) -> 
     Raises:
         ValueError: wrong shape or dtype, or landmarks that coincide.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
         msg = f"image must be (H, W, 3) uint8 BGR; received {image.shape} {image.dtype}"
         raise ValueError(msg)
     matrix = similarity_transform(landmarks, ARCFACE_TEMPLATE_112 * 2)

@@ -1,0 +1,1 @@
+"""From a trained or fetched network to the files that a box runs."""
