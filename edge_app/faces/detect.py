@@ -148,10 +148,8 @@ class CenterFace:
         boxes = np.concatenate([corner[:, ::-1], (corner + size)[:, ::-1]], axis=1).astype(np.float32)
         keep = suppress(boxes, scores, iou=self._iou)
         shares = marks[0, :, rows[keep], columns[keep]].reshape(-1, 5, 2)
-        points = (shares * size[keep, None, :] + corner[keep, None, :])[:, :, ::-1]
-        factor = np.array(fit.factor, dtype=np.float32)
-        faces = _faces(boxes[keep] / np.tile(factor, 2), points / factor, scores[keep], width, height)
-        return tuple(faces)
+        marks_at: npt.NDArray[np.float32] = shares * size[keep, None, :] + corner[keep, None, :]
+        return _faces(boxes[keep], marks_at[:, :, ::-1], scores[keep], fit, (width, height))
 
     def close(self) -> None:
         """Free the engine. Safe to call twice."""
@@ -228,11 +226,10 @@ class YuNet:
             raise self._failure(error) from error
         if found is None:
             return ()
-        factor = np.array(fit.factor, dtype=np.float32)
-        boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1) / np.tile(factor, 2)
-        points = found[:, 4:14].reshape(-1, 5, 2) / factor
+        boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
+        points = found[:, 4:14].reshape(-1, 5, 2)
         order = np.argsort(-found[:, 14], kind="stable")
-        return tuple(_faces(boxes[order], points[order], found[order, 14], width, height))
+        return _faces(boxes[order], points[order], found[order, 14], fit, (width, height))
 
     def close(self) -> None:
         """Do nothing: OpenCV frees the network with the object."""
@@ -262,21 +259,26 @@ def _size(pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _faces(
-    boxes: npt.NDArray[np.floating],
-    points: npt.NDArray[np.floating],
-    scores: npt.NDArray[np.floating],
-    width: int,
-    height: int,
-) -> list[Face]:
-    """Make records of (N, 4) corners, (N, 5, 2) landmarks and (N,) scores; boxes are cut at the picture."""
+    boxes: npt.NDArray[np.float32],
+    points: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    fit: Fit,
+    size: tuple[int, int],
+) -> tuple[Face, ...]:
+    """Make records of the network's (N, 4) corners, (N, 5, 2) landmarks and (N,) scores.
+
+    Coordinates go back to the picture, whose `size` is (width, height); boxes are cut at its border.
+    """
+    boxes = np.divide(boxes, np.array([*fit.factor, *fit.factor], dtype=np.float32))
+    points = np.divide(points, np.array(fit.factor, dtype=np.float32))
     result = []
     for (left, top, right, bottom), landmarks, score in zip(boxes, points, scores, strict=True):
         x, y = max(float(left), 0.0), max(float(top), 0.0)
-        w, h = min(float(right), width) - x, min(float(bottom), height) - y
+        w, h = min(float(right), size[0]) - x, min(float(bottom), size[1]) - y
         if w < _SMALLEST_BOX or h < _SMALLEST_BOX or not np.isfinite(landmarks).all():
             continue
         box = Box(x=x, y=y, width=w, height=h)
         result.append(
             Face(box=box, landmarks=landmarks.astype(np.float32), score=float(np.clip(score, 0, 1)))
         )
-    return result
+    return tuple(result)
