@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from edge_app.config.schema import NAME_PATTERN, ZONE_PATTERN, Config
+from edge_app.config.schema import NAME_PATTERN, Config
 from edge_app.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -206,10 +206,7 @@ def _follows_from_another(detail: ErrorDetails, error: ValidationError) -> bool:
     )
 
 
-_PATTERNS = {
-    NAME_PATTERN: "use 1 to 32 letters, digits, _ or -",
-    ZONE_PATTERN: "use 1 to 64 letters, digits, _, - or .",
-}
+_PATTERNS = {NAME_PATTERN: "use 1 to 32 letters, digits, _ or -"}
 
 
 def _problem(detail: ErrorDetails, lines: Mapping[Location, int], tree: Mapping[str, Any]) -> Problem:

@@ -12,10 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
-ZONE_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Zone = Annotated[str, Field(pattern=ZONE_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -89,7 +87,7 @@ class CameraConfig(Section):
     """One camera and the zone it watches."""
 
     name: Name = Field(description="unique on this box")
-    zone: Zone = Field(description="where a person is when this camera sees them")
+    zone: Name = Field(description="where a person is when this camera sees them")
     source: Source
     blind_after_s: Positive = Field(default=10.0, description="seconds without a picture: blind")
 
@@ -105,7 +103,9 @@ class DetectorConfig(Section):
     long_side: Annotated[int, Field(ge=64, le=4096)] = Field(
         default=640, description="frames are scaled down to this many pixels before detection"
     )
-    score: Share = Field(default=0.5, description="a detection below this is no face")
+    score: Share | None = Field(
+        default=None, description="a detection below this is no face; null takes the detector's own"
+    )
 
 
 class RecogniserConfig(Section):
@@ -156,6 +156,9 @@ class TlsConfig(Section):
     ca_file: Path | None = Field(default=None, description="authority that signed the broker's certificate")
     cert_file: Path | None = Field(default=None, description="this box's certificate")
     key_file: Path | None = Field(default=None, description="its private key, mode 0600")
+    check_dates: Literal["always", "when_synchronised"] = Field(
+        default="always", description="when_synchronised: a box without a clock still connects; see security"
+    )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> TlsConfig:
