@@ -148,7 +148,7 @@ class CenterFace:
         boxes = np.concatenate([corner[:, ::-1], (corner + size)[:, ::-1]], axis=1).astype(np.float32)
         keep = suppress(boxes, scores, iou=self._iou)
         shares = marks[0, :, rows[keep], columns[keep]].reshape(-1, 5, 2)
-        marks_at: npt.NDArray[np.float32] = shares * size[keep, None, :] + corner[keep, None, :]
+        marks_at = np.add(shares * size[keep, None, :], corner[keep, None, :])
         return _faces(boxes[keep], marks_at[:, :, ::-1], scores[keep], fit, (width, height))
 
     def close(self) -> None:
