@@ -1,0 +1,383 @@
+"""The register of people: who may be recognised, from which photos, in one file on the box.
+
+A person is the operator's reference, a name that stays on the box, and photos. Of a photo the
+register keeps the aligned crop (can be switched off), its quality, where it came from, and one
+embedding for each model that has seen it, keyed by the model's and the preprocessing's SHA-256: a
+new model re-embeds everybody beside the old one before it is used. Every change adds one to the
+register's version, in the same transaction, and leaves a line without names in its list of changes.
+
+Each method opens the file, does one thing wholly or not at all, and closes it (`store` says how it
+survives power cuts), so any thread and any process may use it at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_app.clock import SystemClock
+from edge_app.errors import GalleryError
+from edge_app.identity import store
+from edge_app.identity.crops import PngCrops
+from edge_app.identity.snapshot import GallerySnapshot
+from edge_app.records import PERSON_REF, Embedding, Quality
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from edge_app.clock import Clock
+    from edge_app.identity.crops import Crop, CropCodec
+
+_MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewPhoto:
+    """A photo to register: file name and SHA-256 of the source, quality, embedding, aligned crop.
+
+    `crop` is (224, 224, 3) uint8 RGB, None where crops are not kept.
+    """
+
+    source_name: str
+    source_sha256: str
+    quality: Quality
+    embedding: Embedding
+    crop: Crop | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoInfo:
+    """What the register knows about one photo; `models` are the SHA-256 of those that embedded it."""
+
+    id: int
+    source_name: str
+    source_sha256: str
+    quality: Quality
+    has_crop: bool
+    models: tuple[str, ...]
+    added_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One registered person."""
+
+    ref: str
+    name: str
+    added_ms: int | None
+    photos: tuple[PhotoInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCrop:
+    """One aligned crop, (224, 224, 3) uint8 RGB, and the preprocessing that made it; None if not kept."""
+
+    photo: int
+    ref: str
+    aligned_by: str
+    crop: Crop | None
+
+
+class Gallery:
+    """The register in the file at `path`.
+
+    Args:
+        path: the file; `create` makes it.
+        codec: how crops are written (see `crops`).
+        clock: what stamps changes.
+    """
+
+    def __init__(self, *, path: Path, codec: CropCodec | None = None, clock: Clock | None = None) -> None:
+        self.path = path
+        self._codec: CropCodec = codec or PngCrops()
+        self._clock = clock or SystemClock()
+
+    def create(self) -> None:
+        """Make an empty register unless the file is there.
+
+        Raises:
+            GalleryError: the folder cannot be written.
+        """
+        store.create(self.path)
+
+    def state(self) -> tuple[str, int]:
+        """Return the register's id and version.
+
+        Raises:
+            GalleryError: the file cannot be read.
+        """
+        with store.reading(self.path) as db:
+            return _state(db)
+
+    @property
+    def version(self) -> int:
+        """How often the register has changed."""
+        return self.state()[1]
+
+    def people(self) -> tuple[Person, ...]:
+        """Return everybody, by reference.
+
+        Raises:
+            GalleryError: the file cannot be read.
+        """
+        with store.reading(self.path) as db:
+            photos = _photos(db)
+            rows = db.execute("SELECT ref, name, added_ms FROM person ORDER BY ref").fetchall()
+        return tuple(Person(ref, name, added, tuple(photos.get(ref, ()))) for ref, name, added in rows)
+
+    def person(self, ref: str) -> Person:
+        """Return one person.
+
+        Raises:
+            GalleryError: nobody has this reference, or the file cannot be read.
+        """
+        people = self.people()
+        for person in people:
+            if person.ref == ref:
+                return person
+        raise _nobody(ref, len(people))
+
+    def roster(self) -> tuple[tuple[str, str], ...]:
+        """Return (reference, name) of everybody, by reference."""
+        return tuple((person.ref, person.name) for person in self.people())
+
+    def add(
+        self, *, ref: str, name: str, photos: Sequence[NewPhoto], expected_version: int | None = None
+    ) -> int:
+        """Register `photos` for a new or known person and return the new version.
+
+        Args:
+            ref: ``[A-Za-z0-9_-]{1,32}``.
+            name: stays on the box; for a known person the name that is registered.
+            photos: at least one.
+            expected_version: refuse if the register is no longer at this version (its checks are stale).
+
+        Raises:
+            GalleryError: bad reference or name, another name, photo known, changed meanwhile, cannot write.
+        """
+        _check_person(ref, name)
+        if not photos:
+            raise GalleryError(f"no photo given for {ref}", fix="give at least one photo")
+        with store.changing(self.path) as db:
+            if expected_version is not None and _state(db)[1] != expected_version:
+                raise GalleryError("the register was changed by another command meanwhile", fix="try again")
+            now_ms = self._clock.wall().ms
+            self._insert_person(db, ref, name, now_ms)
+            for photo in photos:
+                self._insert_photo(db, ref, photo, now_ms)
+            return self._changed(db, "add", ref)
+
+    def remove(self, ref: str) -> int:
+        """Remove a person with all photos and embeddings and return the new version.
+
+        Raises:
+            GalleryError: nobody has this reference, or the file cannot be written.
+        """
+        with store.changing(self.path) as db:
+            if db.execute("DELETE FROM person WHERE ref = ?", (ref,)).rowcount == 0:
+                raise _nobody(ref, db.execute("SELECT count(*) FROM person").fetchone()[0])
+            return self._changed(db, "remove", ref)
+
+    def snapshot(self, *, model_sha256: str, preprocess_sha256: str) -> GallerySnapshot:
+        """Return all embeddings made by one model, ready for matching.
+
+        Raises:
+            GalleryError: somebody has no embedding by this model, a vector is damaged, or the file
+                cannot be read.
+        """
+        key = (model_sha256, preprocess_sha256)
+        with store.reading(self.path) as db:
+            identity = _state(db)
+            everybody = [row[0] for row in db.execute("SELECT ref FROM person ORDER BY ref")]
+            rows = db.execute(
+                "SELECT photo.ref, vector, crc32 FROM embedding JOIN photo ON photo.id = embedding.photo"
+                " WHERE model_sha256 = ? AND preprocess_sha256 = ? ORDER BY photo.ref, photo.id",
+                key,
+            ).fetchall()
+        missing = sorted(set(everybody) - {row[0] for row in rows})
+        if missing:
+            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")  # noqa: PLR2004
+            raise GalleryError(
+                f"{len(missing)} of {len(everybody)} people in {self.path} have no embedding by the model"
+                f" {model_sha256[:12]} with preprocessing {preprocess_sha256[:12]}: {shown}",
+                fix="run `dsr-edge people reembed`",
+            )
+        return _snapshot(self.path, identity, everybody, rows, key)
+
+    def crops(self) -> Iterator[StoredCrop]:
+        """Yield every photo's crop, by reference, None where it was not kept.
+
+        Raises:
+            GalleryError: a crop was written by another codec or is damaged, or the file cannot be read.
+        """
+        with store.reading(self.path) as db:
+            rows = db.execute("SELECT id, ref, aligned_by, crop_codec, crop FROM photo ORDER BY ref, id")
+            for photo, ref, aligned_by, codec, blob in rows:
+                if codec not in (None, self._codec.name):
+                    raise GalleryError(
+                        f"crops of {ref} were written as {codec!r}, not {self._codec.name!r}",
+                        fix="use the key or program version that wrote them",
+                    )
+                crop = None if codec is None else self._codec.decode(blob)
+                yield StoredCrop(photo, ref, aligned_by, crop)
+
+    def store_embeddings(self, embeddings: Mapping[int, Embedding], *, expected_version: int) -> int:
+        """Store a further model's embedding of every photo (by its id) and return the new version.
+
+        Embeddings of other models stay, so that going back needs no second run.
+
+        Raises:
+            GalleryError: the register changed since `expected_version`, a photo is missing, cannot write.
+        """
+        with store.changing(self.path) as db:
+            photos = {row[0] for row in db.execute("SELECT id FROM photo")}
+            if _state(db)[1] != expected_version or photos != set(embeddings):
+                raise GalleryError("the register was changed by another command meanwhile", fix="try again")
+            for photo, embedding in embeddings.items():
+                _insert_embedding(db, photo, embedding)
+            return self._changed(db, "reembed", None)
+
+    def changes(self) -> tuple[tuple[int, str, str | None, int | None], ...]:
+        """Return what was done: (version, ``add`` ``remove`` or ``reembed``, reference, wall ms)."""
+        with store.reading(self.path) as db:
+            return tuple(db.execute("SELECT version, what, ref, wall_ms FROM change ORDER BY version"))
+
+    def check(self) -> None:
+        """Read the whole file and check its structure; takes a while on a large register.
+
+        Raises:
+            GalleryError: it is damaged.
+        """
+        with store.reading(self.path) as db:
+            verdict = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            orphans = db.execute("PRAGMA foreign_key_check").fetchall()
+        if verdict != "ok" or orphans:
+            raise _damaged(self.path, f"{len(orphans)} rows without owner" if verdict == "ok" else verdict)
+
+    def _insert_person(self, db: sqlite3.Connection, ref: str, name: str, now_ms: int | None) -> None:
+        known = db.execute("SELECT name FROM person WHERE ref = ?", (ref,)).fetchone()
+        if known is None:
+            db.execute("INSERT INTO person VALUES (?, ?, ?)", (ref, name, now_ms))
+        elif known[0] != name:
+            raise GalleryError(
+                f"{ref} is already registered under another name",
+                fix="give the registered name, another reference, or remove the person first",
+            )
+
+    def _insert_photo(self, db: sqlite3.Connection, ref: str, photo: NewPhoto, now_ms: int | None) -> None:
+        owner = db.execute("SELECT ref FROM photo WHERE source_sha256 = ?", (photo.source_sha256,)).fetchone()
+        if owner is not None:
+            raise GalleryError(
+                f"{photo.source_name} is already registered for {owner[0]}",
+                fix="leave it out, or remove that person",
+            )
+        crop = None if photo.crop is None else self._codec.encode(photo.crop)
+        cursor = db.execute(
+            "INSERT INTO photo (ref, source_name, source_sha256, quality, aligned_by,"
+            " crop_codec, crop, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                ref,
+                photo.source_name,
+                photo.source_sha256,
+                json.dumps(asdict(photo.quality), default=float),
+                photo.embedding.preprocess_sha256,
+                None if crop is None else self._codec.name,
+                crop,
+                now_ms,
+            ),
+        )
+        _insert_embedding(db, int(cursor.lastrowid or 0), photo.embedding)
+
+    def _changed(self, db: sqlite3.Connection, what: str, ref: str | None) -> int:
+        db.execute("UPDATE gallery SET version = version + 1")
+        version = _state(db)[1]
+        db.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (version, what, ref, self._clock.wall().ms))
+        return version
+
+
+def _state(db: sqlite3.Connection) -> tuple[str, int]:
+    row = db.execute("SELECT id, version FROM gallery").fetchone()
+    return str(row[0]), int(row[1])
+
+
+def _photos(db: sqlite3.Connection) -> dict[str, list[PhotoInfo]]:
+    models: dict[int, list[str]] = {}
+    for photo, model in db.execute("SELECT photo, model_sha256 FROM embedding ORDER BY model_sha256"):
+        models.setdefault(photo, []).append(model)
+    result: dict[str, list[PhotoInfo]] = {}
+    for photo, ref, source, sha256, quality, has_crop, added in db.execute(
+        "SELECT id, ref, source_name, source_sha256, quality, crop IS NOT NULL, added_ms"
+        " FROM photo ORDER BY id"
+    ):
+        info = PhotoInfo(
+            photo, source, sha256, _quality(quality), bool(has_crop), tuple(models.get(photo, ())), added
+        )
+        result.setdefault(ref, []).append(info)
+    return result
+
+
+def _quality(text: str) -> Quality:
+    """Read a quality; numbers that this version does not know are left out."""
+    known = {field.name for field in fields(Quality)} - {"rejection"}
+    return Quality(**{key: value for key, value in json.loads(text).items() if key in known})
+
+
+def _insert_embedding(db: sqlite3.Connection, photo: int, embedding: Embedding) -> None:
+    blob = embedding.vector.astype("<f4").tobytes()
+    db.execute(
+        "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?, ?)",
+        (photo, embedding.model_sha256, embedding.preprocess_sha256, blob, zlib.crc32(blob)),
+    )
+
+
+def _snapshot(
+    path: Path,
+    identity: tuple[str, int],
+    everybody: list[str],
+    rows: list[tuple[str, bytes, int]],
+    key: tuple[str, str],
+) -> GallerySnapshot:
+    index = {ref: number for number, ref in enumerate(everybody)}
+    if len({len(vector) for _, vector, _ in rows}) > 1 or any(zlib.crc32(v) != crc for _, v, crc in rows):
+        raise _damaged(path, "an embedding is not what was written")
+    vectors = np.frombuffer(b"".join(vector for _, vector, _ in rows), dtype="<f4").astype(np.float32)
+    try:
+        return GallerySnapshot(
+            gallery_id=identity[0],
+            version=identity[1],
+            refs=tuple(everybody),
+            vectors=vectors.reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32),
+            owners=np.array([index[ref] for ref, _, _ in rows], dtype=np.intp),
+            model_sha256=key[0],
+            preprocess_sha256=key[1],
+        )
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, what: object) -> GalleryError:
+    return GalleryError(
+        f"{path} is damaged: {what}",
+        fix="restore the file from a copy, or register everybody again from photos",
+    )
+
+
+def _check_person(ref: str, name: str) -> None:
+    if PERSON_REF.fullmatch(ref) is None:
+        raise GalleryError(
+            f"not a reference: {ref!r}", fix="use 1 to 32 of A-Z a-z 0-9 _ - (a card number, for example)"
+        )
+    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+        raise GalleryError(f"not a name: {name!r}", fix=f"use 1 to {_MAX_NAME} printable characters")
+
+
+def _nobody(ref: str, people: int) -> GalleryError:
+    return GalleryError(
+        f"nobody is registered as {ref!r} ({people} people are registered)", fix="see `dsr-edge people list`"
+    )
