@@ -144,9 +144,10 @@ class Face:
 class Quality:
     """How usable a face is. `rejection` names the first reason why it is not, None when it is.
 
-    `face_px` is the distance between the box's shorter sides in pixels, `sharpness` the variance of
-    the Laplacian on the aligned crop, `brightness` and `contrast` mean and standard deviation of its
-    luma (0..255), `yaw`, `pitch` and `roll` estimates in degrees, `score` 0..1 the weight of its vote.
+    `face_px` is the box's shorter side in pixels, `sharpness` the fine detail of the aligned crop along
+    the worse of its two axes (variance of the second derivative per variance of the luma, in
+    thousandths), `brightness` and `contrast` mean and standard deviation of its luma (0..255), `yaw`,
+    `pitch` and `roll` estimates in degrees, `score` 0..1 the weight of its vote.
     """
 
     face_px: float

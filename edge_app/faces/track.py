@@ -1,0 +1,170 @@
+"""Which face is whose from one frame to the next.
+
+Each track predicts where its face will be, by a constant velocity that is smoothed over the frames,
+and the detections are given to the tracks as a whole: the assignment with the least total cost
+(Kuhn 1955, Munkres 1957), so that two people who cross do not take each other's name because one of
+them was asked first. The cost of a pair is one minus the overlap of prediction and detection plus
+their distance in face sizes; pairs that are too far apart, or of too different size, are not allowed
+at all.
+
+A track that is not seen coasts on its velocity for a while and ends after a time, not after a
+number of frames: a camera that drops frames must not end people. A detection that fits no track
+begins a new one only with a good score, while a weak one may still continue a track (Zhang et al.
+2022, *ByteTrack*).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_app.faces.assign import FORBIDDEN, assign
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from edge_app.records import Box, Face
+
+_NS_PER_S: Final = 1_000_000_000
+#: Smoothing of position and velocity: the share that the newest measurement has.
+_TRUST_SIZE: Final = 0.5
+_TRUST_VELOCITY: Final = 0.4
+#: While coasting, the velocity fades with this time constant (s): nobody walks on for ever.
+_FADE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackLimits:
+    """How tracks begin, go on and end.
+
+    `max_silence_s`: a track that was not seen for longer than this has ended. `max_distance`: how far
+    from its prediction a face may be, in face sizes. `max_ratio`: how much larger or smaller.
+    `min_score_new`: a detection below it begins no track.
+    """
+
+    max_silence_s: float = 1.0
+    max_distance: float = 1.2
+    max_ratio: float = 2.0
+    min_score_new: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What the tracker says about one frame: the track of each face, None for one that has none."""
+
+    ids: tuple[str | None, ...]
+    ended: tuple[str, ...]
+
+
+class Tracker:
+    """Follows the faces of one camera. Track names (``t000001``) are not reused while it lives."""
+
+    def __init__(self, *, limits: TrackLimits | None = None) -> None:
+        self._limits = limits or TrackLimits()
+        self._tracks: list[_Track] = []
+        self._made = 0
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The tracks that have not ended."""
+        return tuple(track.name for track in self._tracks)
+
+    def update(self, faces: Sequence[Face], mono_ns: int) -> Tracked:
+        """Give the faces of one frame to tracks.
+
+        Args:
+            faces: what was detected.
+            mono_ns: the frame's monotonic time; a frame that is older than the last one is as new as it.
+
+        Returns:
+            The name of each face's track in the order of `faces`, and the tracks that ended by now.
+        """
+        ended = self._end_silent(mono_ns)
+        ids: list[str | None] = [None] * len(faces)
+        cost = self._costs(faces, mono_ns)
+        for row, column in assign(cost):
+            self._tracks[row].follow(faces[column].box, mono_ns)
+            ids[column] = self._tracks[row].name
+        for column, face in enumerate(faces):
+            if ids[column] is None and face.score >= self._limits.min_score_new:
+                ids[column] = self._begin(face.box, mono_ns)
+        return Tracked(ids=tuple(ids), ended=ended)
+
+    def finish(self) -> tuple[str, ...]:
+        """End all tracks and return their names: the camera has ended."""
+        ended, self._tracks = self.active, []
+        return ended
+
+    def _begin(self, box: Box, mono_ns: int) -> str:
+        self._made += 1
+        track = _Track(f"t{self._made:06d}", box, mono_ns)
+        self._tracks.append(track)
+        return track.name
+
+    def _end_silent(self, mono_ns: int) -> tuple[str, ...]:
+        limit = self._limits.max_silence_s * _NS_PER_S
+        ended = tuple(track.name for track in self._tracks if mono_ns - track.seen_ns > limit)
+        self._tracks = [track for track in self._tracks if track.name not in ended]
+        return ended
+
+    def _costs(self, faces: Sequence[Face], mono_ns: int) -> npt.NDArray[np.float64]:
+        cost = np.full((len(self._tracks), len(faces)), FORBIDDEN)
+        for row, track in enumerate(self._tracks):
+            predicted = track.predict(mono_ns)
+            for column, face in enumerate(faces):
+                cost[row, column] = _cost(predicted, _centre_and_size(face.box), self._limits)
+        return cost
+
+
+class _Track:
+    """One person's face over time: centre (x, y), size (w, h), velocity of the centre in pixels a second."""
+
+    def __init__(self, name: str, box: Box, mono_ns: int) -> None:
+        self.name = name
+        self.seen_ns = mono_ns
+        self._state = _centre_and_size(box)
+        self._velocity = np.zeros(2)
+        self._measured = False
+
+    def predict(self, mono_ns: int) -> npt.NDArray[np.float64]:
+        """Return where it should be now: centre x, y, width, height."""
+        elapsed = max(mono_ns - self.seen_ns, 0) / _NS_PER_S
+        reach = _FADE_S * (1.0 - np.exp(-elapsed / _FADE_S))
+        predicted = self._state.copy()
+        predicted[:2] += self._velocity * reach
+        return predicted
+
+    def follow(self, box: Box, mono_ns: int) -> None:
+        """Take `box` as what was seen."""
+        seen = _centre_and_size(box)
+        elapsed = (mono_ns - self.seen_ns) / _NS_PER_S
+        if elapsed > 0:
+            velocity = (seen[:2] - self._state[:2]) / elapsed
+            trust = _TRUST_VELOCITY if self._measured else 1.0
+            self._velocity += trust * (velocity - self._velocity)
+            self._measured = True
+            self.seen_ns = mono_ns
+        self._state[:2] = seen[:2]
+        self._state[2:] += _TRUST_SIZE * (seen[2:] - self._state[2:])
+
+
+def _centre_and_size(box: Box) -> npt.NDArray[np.float64]:
+    return np.array([box.x + box.width / 2, box.y + box.height / 2, box.width, box.height])
+
+
+def _cost(predicted: npt.NDArray[np.float64], seen: npt.NDArray[np.float64], limits: TrackLimits) -> float:
+    """Return 1 - overlap + distance in face sizes, or `FORBIDDEN`."""
+    size = float(np.sqrt(predicted[2] * predicted[3]))
+    ratio = float(np.sqrt(seen[2] * seen[3])) / size
+    distance = float(np.linalg.norm(seen[:2] - predicted[:2])) / (size * max(ratio, 1.0))
+    if distance > limits.max_distance or not 1 / limits.max_ratio <= ratio <= limits.max_ratio:
+        return FORBIDDEN
+    low = np.maximum(predicted[:2] - predicted[2:] / 2, seen[:2] - seen[2:] / 2)
+    high = np.minimum(predicted[:2] + predicted[2:] / 2, seen[:2] + seen[2:] / 2)
+    inter = float(np.prod(np.clip(high - low, 0.0, None)))
+    union = float(np.prod(predicted[2:]) + np.prod(seen[2:])) - inter
+    return 1.0 - inter / union + distance
