@@ -1,0 +1,253 @@
+"""What the views of one track say together: a bounded window, and the rules of the decision.
+
+Every usable view is an embedding with a weight, its quality. Over the last views (a bounded number,
+none older than the window) each person's evidence is the weighted mean of the view's similarity to
+them: the same whatever the order in which the views came. `verdict` turns it into a decision with
+the bars that fit: plain ones for a first decision, lower ones to keep what was decided, higher ones
+to change it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_app.identity.match import two_best
+from edge_app.records import Decision, Rejection
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edge_app.identity.match import Matcher
+    from edge_app.records import Embedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteOptions:
+    """How views become a decision. Similarities are cosines; weights are `Quality.score`, 0..1.
+
+    Attributes:
+        margin: lead over the second best person that a name needs.
+        min_views: views that any decision needs.
+        min_weight: sum of their weights that any decision needs.
+        unknown_views: views that "unknown" needs while the track goes on: most people come closer
+            and are recognised then, and an unknown person is an alarm.
+        window_views: how many of the latest views count.
+        window_s: how old a view may be, seconds.
+        change_gain: what is added to threshold and margin before a decision is changed.
+        keep_slack: how far below the threshold the named person may fall and stay named.
+        change_patience: consecutive views that must ask for a change; doubles with every change of
+            the track, up to `max_patience`.
+        max_patience: see there.
+        reembed_ms: how often a decided track is looked at again.
+        better_quality: a view this many times better than the best so far is looked at at once.
+        explain_after_s: when a track without decision is reported as undecided, with the reason.
+    """
+
+    margin: float = 0.05
+    min_views: int = 3
+    min_weight: float = 0.5
+    unknown_views: int = 6
+    window_views: int = 12
+    window_s: float = 10.0
+    change_gain: float = 0.03
+    keep_slack: float = 0.10
+    change_patience: int = 4
+    max_patience: int = 48
+    reembed_ms: int = 400
+    better_quality: float = 1.3
+    explain_after_s: float = 3.0
+
+    @classmethod
+    def for_views(cls, min_views: int, *, margin: float, reembed_ms: int) -> VoteOptions:
+        """Return options for a configured number of views, the other numbers of views in proportion."""
+        return cls(
+            margin=margin,
+            min_views=min_views,
+            unknown_views=2 * min_views,
+            window_views=max(12, 4 * min_views),
+            reembed_ms=reembed_ms,
+        )
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which no decision could ever be made, or none be kept."""
+        positive = ("min_views", "change_patience", "window_s", "explain_after_s")
+        not_negative = ("margin", "min_weight", "change_gain", "keep_slack", "reembed_ms")
+        wrong = [name for name in positive if getattr(self, name) <= 0]
+        wrong += [name for name in not_negative if getattr(self, name) < 0]
+        if wrong:
+            msg = f"too small: {', '.join(f'{name}={getattr(self, name)}' for name in wrong)}"
+            raise ValueError(msg)
+        if not self.min_views <= self.unknown_views <= self.window_views:
+            msg = (
+                "need min_views <= unknown_views <= window_views; received"
+                f" {self.min_views}, {self.unknown_views}, {self.window_views}"
+            )
+            raise ValueError(msg)
+        if self.max_patience < self.change_patience or self.better_quality < 1:
+            msg = "need max_patience >= change_patience and better_quality >= 1"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and its numbers; `score` and `margin` are those of the nearest, or the named, person."""
+
+    decision: Decision
+    person_ref: str | None
+    reason: Rejection | None
+    score: float | None
+    margin: float | None
+
+    @property
+    def says(self) -> tuple[Decision, str | None]:
+        """What is decided, without its numbers."""
+        return self.decision, self.person_ref
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    embedding: Embedding
+    weight: float
+    mono_ns: int
+    scores: npt.NDArray[np.float32]
+
+
+class Evidence:
+    """The window of one track's views."""
+
+    def __init__(self, options: VoteOptions) -> None:
+        self._options = options
+        self._views: deque[_View] = deque(maxlen=options.window_views)
+        self._matcher: Matcher | None = None
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the views' weights."""
+        return sum(view.weight for view in self._views)
+
+    @property
+    def best_weight(self) -> float:
+        """The best view's weight; 0 without views."""
+        return max((view.weight for view in self._views), default=0.0)
+
+    def add(self, embedding: Embedding, *, weight: float, mono_ns: int, matcher: Matcher) -> None:
+        """Take in one view.
+
+        Raises:
+            GalleryError: another model made the embedding than the register's.
+        """
+        self.follow(matcher)
+        self._views.append(_View(embedding, weight, mono_ns, matcher.scores(embedding)))
+        oldest = mono_ns - int(self._options.window_s * 1e9)
+        while self._views[0].mono_ns < oldest:
+            self._views.popleft()
+
+    def follow(self, matcher: Matcher) -> bool:
+        """Compare the window with `matcher` if it is another than before; returns whether it was."""
+        if matcher is self._matcher:
+            return False
+        self._matcher = matcher
+        again = [
+            _View(view.embedding, view.weight, view.mono_ns, matcher.scores(view.embedding))
+            for view in self._views
+        ]
+        self._views = deque(again, maxlen=self._options.window_views)
+        return True
+
+    def means(self) -> npt.NDArray[np.float64]:
+        """Return each person's weighted mean similarity, (P,) float64; zeros without any weight."""
+        people = 0 if self._matcher is None else len(self._matcher.refs)
+        total = self.weight
+        if total <= 0:
+            return np.zeros(people)
+        weights = np.array([view.weight for view in self._views])
+        scores = np.stack([view.scores for view in self._views])
+        result: npt.NDArray[np.float64] = (weights / total) @ scores
+        return result
+
+    def verdict(self, *, current: Verdict | None, ended: bool = False) -> Verdict:
+        """Return what the window says.
+
+        Args:
+            current: what is decided now, None if nothing is.
+            ended: no further view will come: "unknown" needs no more views than a name.
+        """
+        options, means = self._options, self.means()
+        best, second = two_best(means) if len(self) else (None, None)
+        enough = len(self) >= options.min_views and self.weight >= options.min_weight
+        standing = _Standing(
+            person_ref=None if best is None or self._matcher is None else self._matcher.refs[best],
+            score=None if best is None else float(means[best]),
+            lead=None if best is None or second is None else float(means[best] - means[second]),
+            threshold=0.0 if self._matcher is None else self._matcher.threshold,
+            enough=enough,
+            enough_for_unknown=enough and (ended or len(self) >= options.unknown_views),
+        )
+        if current is None or current.decision is Decision.UNDECIDED:
+            return _first(standing, options)
+        if not len(self):
+            return current
+        return _revised(standing, options, current)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Who leads, by how much, and whether there is enough to decide."""
+
+    person_ref: str | None
+    score: float | None
+    lead: float | None
+    threshold: float
+    enough: bool
+    enough_for_unknown: bool
+
+    def passes(self, threshold: float, margin: float) -> bool:
+        """Return whether the leader has this similarity and this lead."""
+        return (
+            self.score is not None and self.score >= threshold and (self.lead is None or self.lead >= margin)
+        )
+
+    def named(self) -> Verdict:
+        """Return the leader as the one who is named."""
+        return Verdict(Decision.NAMED, self.person_ref, None, self.score, self.lead)
+
+    def nobody(self, decision: Decision, reason: Rejection) -> Verdict:
+        """Return that nobody is named, with the leader's numbers."""
+        return Verdict(decision, None, reason, self.score, self.lead)
+
+
+def _first(now: _Standing, options: VoteOptions) -> Verdict:
+    """Decide with the plain bars."""
+    if not now.enough:
+        return now.nobody(Decision.UNDECIDED, Rejection.TOO_FEW_VIEWS)
+    if now.passes(now.threshold, options.margin):
+        return now.named()
+    if now.score is not None and now.score >= now.threshold:
+        return now.nobody(Decision.UNDECIDED, Rejection.AMBIGUOUS)
+    reason = Rejection.EMPTY_GALLERY if now.score is None else Rejection.BELOW_THRESHOLD
+    return now.nobody(Decision.UNKNOWN if now.enough_for_unknown else Decision.UNDECIDED, reason)
+
+
+def _revised(now: _Standing, options: VoteOptions, current: Verdict) -> Verdict:
+    """Keep `current` while its lower bars hold, change it only over the higher ones."""
+    named = current.decision is Decision.NAMED
+    floor = now.threshold - options.keep_slack if named else now.threshold + options.change_gain
+    if named and now.person_ref == current.person_ref and now.passes(floor, options.margin / 2):
+        return now.named()
+    if not now.enough:
+        return current
+    if now.passes(now.threshold + options.change_gain, options.margin + options.change_gain):
+        return now.named()
+    if now.score is not None and now.score >= floor:
+        return now.nobody(Decision.UNDECIDED, Rejection.AMBIGUOUS)
+    if not now.enough_for_unknown:
+        return current
+    reason = Rejection.EMPTY_GALLERY if now.score is None else Rejection.BELOW_THRESHOLD
+    return now.nobody(Decision.UNKNOWN, reason)

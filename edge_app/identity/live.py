@@ -1,0 +1,108 @@
+"""A matcher that follows the register while the box runs.
+
+Somebody registers or removes a person while the daemon watches: the next second counts. The file is
+looked at at most once in `every_s`; it is read again only if it changed. If it cannot be read (it is
+being restored, the disk fails, a new model is not embedded yet), the people known so far stay known
+and `problem` says why: a box must not forget everybody because of one bad moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_app.errors import GalleryError
+from edge_app.identity import store
+from edge_app.identity.match import Matcher, Pooling
+from edge_app.identity.snapshot import GallerySnapshot
+
+if TYPE_CHECKING:
+    from edge_app.clock import Clock
+    from edge_app.identity.gallery import Gallery
+
+
+class LiveMatcher:
+    """The `matcher_provider` of the identity stage; one thread uses it.
+
+    Args:
+        gallery: the register; its file may come later (then nobody is registered, version 0).
+        model_sha256: the recogniser's model.
+        preprocess_sha256: the preprocessing's hash.
+        threshold: similarity from which a person may be named.
+        clock: for the interval.
+        every_s: how often the file is looked at.
+        pooling: see `Matcher`.
+
+    Raises:
+        GalleryError: the register is there and cannot be used: said at the start, not found out later.
+    """
+
+    def __init__(
+        self,
+        *,
+        gallery: Gallery,
+        model_sha256: str,
+        preprocess_sha256: str,
+        threshold: float,
+        clock: Clock,
+        every_s: float = 1.0,
+        pooling: Pooling = Pooling.MAX,
+    ) -> None:
+        self._gallery = gallery
+        self._key = (model_sha256, preprocess_sha256)
+        self._threshold = threshold
+        self._clock = clock
+        self._every_ns = int(every_s * 1e9)
+        self._pooling = pooling
+        #: Why the register could not be read again; None while all is well.
+        self.problem: GalleryError | None = None
+        self._seen: tuple[object, ...] | None = None
+        if gallery.path.exists():
+            self._matcher = self._load()
+        else:
+            self._matcher = self._matcher_of(
+                GallerySnapshot.empty(model_sha256=model_sha256, preprocess_sha256=preprocess_sha256)
+            )
+        self._looked_ns = clock.mono_ns()
+
+    def __call__(self) -> Matcher:
+        """Return the matcher of the register as it is now, at most `every_s` late."""
+        now = self._clock.mono_ns()
+        if now - self._looked_ns >= self._every_ns:
+            self._looked_ns = now
+            self.reload_if_changed()
+        return self._matcher
+
+    def reload_if_changed(self) -> bool:
+        """Look at the file now; returns whether it was read again. Never raises: see `problem`."""
+        try:
+            if not self._changed():
+                return False
+            self._matcher = self._load()
+        except GalleryError as error:
+            self.problem = error
+            return False
+        self.problem = None
+        return True
+
+    def _changed(self) -> bool:
+        if store.signature(self._gallery.path) is None:
+            if self._seen is None:  # there never was one
+                return False
+            raise GalleryError(
+                f"{self._gallery.path} has gone; {len(self._matcher.refs)} people known so far stay known",
+                fix="put the file back, or restart to start without it",
+            )
+        # The version as well: two changes within one tick of the file system's clock look alike outside.
+        changed = self._seen != (store.signature(self._gallery.path), *self._gallery.state())
+        if not changed:
+            self.problem = None
+        return changed
+
+    def _load(self) -> Matcher:
+        before = store.signature(self._gallery.path)
+        snapshot = self._gallery.snapshot(model_sha256=self._key[0], preprocess_sha256=self._key[1])
+        self._seen = (before, snapshot.gallery_id, snapshot.version)
+        return self._matcher_of(snapshot)
+
+    def _matcher_of(self, snapshot: GallerySnapshot) -> Matcher:
+        return Matcher(snapshot=snapshot, threshold=self._threshold, pooling=self._pooling)

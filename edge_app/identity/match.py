@@ -1,0 +1,136 @@
+"""Whom an embedding is most like: cosine similarity to every registered photo, the best a person.
+
+One matrix-vector product gives the similarity to every photo; a person's is the best of theirs (or
+the mean of their two best: `Pooling`). The nearest is not yet the identity: the threshold, the
+margin over the second best *other* person and the vote over a track decide that (`vote`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_app.errors import GalleryError
+from edge_app.records import Match
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edge_app.identity.snapshot import GallerySnapshot
+    from edge_app.records import Embedding
+
+
+class Pooling(str, Enum):
+    """How the similarities to a person's photos become one."""
+
+    MAX = "max"
+    MEAN_TOP2 = "mean_top2"
+
+
+class Matcher:
+    """Compares embeddings with one snapshot of the register. Immutable; any thread may use it.
+
+    Args:
+        snapshot: the register's embeddings.
+        threshold: similarity from which a person may be named, -1..1; carried into every `Match`.
+        pooling: how a person's photos are pooled.
+    """
+
+    def __init__(
+        self, *, snapshot: GallerySnapshot, threshold: float, pooling: Pooling = Pooling.MAX
+    ) -> None:
+        self.snapshot = snapshot
+        self.threshold = threshold
+        self._vectors = np.ascontiguousarray(snapshot.vectors)
+        people = len(snapshot.refs)
+        starts = np.searchsorted(snapshot.owners, np.arange(people))
+        self._starts = starts if people != len(snapshot.owners) else None  # one photo each: nothing to pool
+        self._slots = None
+        if pooling is Pooling.MEAN_TOP2 and self._starts is not None:
+            self._slots = _slots(starts, len(snapshot.owners))
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The P people, in the order of `scores`."""
+        return self.snapshot.refs
+
+    @property
+    def version(self) -> int:
+        """The register's version."""
+        return self.snapshot.version
+
+    def scores(self, embedding: Embedding) -> npt.NDArray[np.float32]:
+        """Return the similarity to every person, (P,) float32, -1..1.
+
+        Raises:
+            GalleryError: another model or preprocessing made the embedding.
+        """
+        snapshot = self.snapshot
+        if (embedding.model_sha256, embedding.preprocess_sha256) != (
+            snapshot.model_sha256,
+            snapshot.preprocess_sha256,
+        ):
+            raise GalleryError(
+                f"face and register cannot be compared: the face was embedded by model"
+                f" {embedding.model_sha256[:12]} with preprocessing {embedding.preprocess_sha256[:12]}, the"
+                f" register by {snapshot.model_sha256[:12]} with {snapshot.preprocess_sha256[:12]}",
+                fix="run `dsr-edge people reembed`",
+            )
+        if not snapshot.refs:
+            return np.zeros(0, np.float32)
+        photos: npt.NDArray[np.float32] = self._vectors @ embedding.vector
+        if self._starts is None:
+            return photos
+        if self._slots is None:
+            return np.maximum.reduceat(photos, self._starts)
+        return _mean_of_two_best(photos, self._slots)
+
+    def match(self, embedding: Embedding) -> Match:
+        """Return the nearest person and the nearest other one.
+
+        Raises:
+            GalleryError: another model or preprocessing made the embedding.
+        """
+        best, second = two_best(scores := self.scores(embedding))
+        return Match(
+            person_ref=None if best is None else self.refs[best],
+            score=-1.0 if best is None else float(scores[best]),
+            second_ref=None if second is None else self.refs[second],
+            second_score=-1.0 if second is None else float(scores[second]),
+            threshold=self.threshold,
+            gallery_version=self.version,
+        )
+
+
+def two_best(scores: npt.NDArray[np.floating]) -> tuple[int | None, int | None]:
+    """Return the indices of the highest and the second highest of `scores`, None where there is none."""
+    if len(scores) == 0:
+        return None, None
+    best = int(scores.argmax())
+    if len(scores) == 1:
+        return best, None
+    # Two scans of the rest are cheaper than a partition and need no copy.
+    before, after = scores[:best], scores[best + 1 :]
+    left = int(before.argmax()) if best > 0 else None
+    right = best + 1 + int(after.argmax()) if len(after) else None
+    if left is None or (right is not None and scores[right] > scores[left]):
+        return best, right
+    return best, left
+
+
+def _slots(starts: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.intp]:
+    """Return (P, K) row numbers of each person's photos, short rows filled with `rows`, K >= 2."""
+    counts = np.diff(np.append(starts, rows))
+    columns = np.arange(max(2, int(counts.max())))
+    return np.where(columns < counts[:, None], starts[:, None] + columns, rows).astype(np.intp)
+
+
+def _mean_of_two_best(
+    photos: npt.NDArray[np.float32], slots: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float32]:
+    padded = np.append(photos, np.float32(-np.inf))[slots]
+    top = np.partition(padded, padded.shape[1] - 2, axis=1)[:, -2:]
+    alone = np.isneginf(top[:, 0])
+    return np.where(alone, top[:, 1], top.mean(axis=1)).astype(np.float32)
