@@ -113,7 +113,8 @@ def _albedo(
     """Return what the surfaces reflect: rough rock, steel arches, a wet and dirty floor, rails, cables."""
     texture = _noise(rng, (512, 512))
     angle = np.arctan2(x, -y)
-    u = np.mod((np.where(on_floor, x / 3, angle * np.float32(0.6))) * 160, 511).astype(np.float32)
+    along = np.where(on_floor, x / 3, angle * np.float32(0.6)) * 160 + 255  # its wrap lies beneath the floor
+    u = np.mod(along, 511).astype(np.float32)
     v = np.mod(z * 70, 511).astype(np.float32)
     rough = cv2.remap(texture, u, v, cv2.INTER_LINEAR)
     rough = np.float32(0.35) + np.float32(0.9) * rough
