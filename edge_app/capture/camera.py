@@ -39,6 +39,8 @@ _NS_PER_S: Final = 1_000_000_000
 _LOOK_S: Final = 0.2
 _JOIN_S: Final = 2.0
 _FROZEN_AFTER_S: Final = 10.0
+#: A camera that has read for so long works; one that gives a frame and fails does not.
+_STEADY_S: Final = 5.0
 
 
 class Camera:
@@ -86,7 +88,7 @@ class Camera:
         self._stop = threading.Event()
         self._alive_ns = clock.mono_ns()
         self._frames = 0
-        self._failure: Exception | None = None
+        self._failure: Exception | None = None  # written by the reader, read after it has ended
 
     @property
     def sight(self) -> Sight:
@@ -140,29 +142,30 @@ class Camera:
         while not self._stop.is_set():
             self._alive_ns = self._clock.mono_ns()
             try:
-                if self._read_once():
-                    return
+                self._read_to_end()
             except SourceError as error:
                 if not self._spec.live:
                     raise
                 self._wait_before_retry(error)
+            else:
+                return
 
-    def _read_once(self) -> bool:
-        """Open the source and read it to its end; True at the end of a recording, or when stopped."""
+    def _read_to_end(self) -> None:
+        """Open the source and read it until it ends, or until stopped."""
         source = self._open(self._spec)
-        first = self._frames
+        first, opened_ns = self._frames, self._clock.mono_ns()
         try:
             _log.info("camera_opened", camera=self.name, source=self._spec.shown)
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not self._newest.closed:
                 pixels = source.read()
                 if pixels is None:
-                    return True
+                    return
                 self._frames = first + source.position
                 self._deliver(pixels)
-                self._backoff.reset()
+                if self._alive_ns - opened_ns > _STEADY_S * _NS_PER_S:
+                    self._backoff.reset()
         finally:
             source.close()
-        return True
 
     def _deliver(self, pixels: npt.NDArray[np.uint8]) -> None:
         now = self._clock.mono_ns()
@@ -174,7 +177,7 @@ class Camera:
             else:
                 self._blindness.saw_nothing(sight.value)
         frame = Frame(camera=self.name, index=self._frames - 1, mono_ns=now, pixels=pixels)
-        while not self._newest.put(frame) and not self._stop.is_set():
+        while not (self._newest.put(frame) or self._newest.closed or self._stop.is_set()):
             self._alive_ns = self._clock.mono_ns()
             with self._lock:  # it waits for the detector: that is no blindness
                 if sight is Sight.CLEAR:

@@ -52,9 +52,9 @@ class CameraHealth:
         if self._looked_ns is not None and mono_ns - self._looked_ns < self._every * _NS_PER_S:
             return self.sight
         self._looked_ns = mono_ns
-        sample = np.ascontiguousarray(pixels[::_STEP, ::_STEP])
+        sample = pixels[::_STEP, ::_STEP]
         self.brightness = float(sample.mean())
-        fingerprint = zlib.crc32(sample)
+        fingerprint = zlib.crc32(sample.tobytes())
         if fingerprint != self._print:
             self._print, self._changed_ns = fingerprint, mono_ns
         still = mono_ns - self._changed_ns

@@ -69,8 +69,13 @@ class LiveSource:
         self._video.release()
 
     def _frame(self) -> npt.NDArray[np.uint8] | None:
-        good, picture = self._video.read()
-        return bounded(to_bgr(picture), self._spec.max_side) if good and picture is not None else None
+        try:
+            good, picture = self._video.read()
+            return bounded(to_bgr(picture), self._spec.max_side) if good and picture is not None else None
+        except (cv2.error, ValueError) as error:
+            raise SourceLost(
+                f"the camera {self._spec.shown} gave what is no picture: {error}", fix=_fix(self._spec)
+            ) from error
 
 
 def has_gstreamer() -> bool:
@@ -121,7 +126,7 @@ def _open_pipeline(spec: SourceSpec) -> cv2.VideoCapture:
     if not has_gstreamer():
         raise SourceError(
             f"OpenCV {cv2.__version__} was built without GStreamer, so it cannot run: {spec.shown}",
-            fix="use JetPack's own OpenCV (a venv with --system-site-packages), or the kind rtsp, v4l2 or file",
+            fix="use JetPack's own OpenCV (a venv with --system-site-packages), or the kind rtsp or v4l2",
         )
     return cv2.VideoCapture(spec.location, cv2.CAP_GSTREAMER)
 

@@ -45,7 +45,7 @@ class NewestFrame:
             return True
 
     def get(self, *, timeout: float) -> Frame | None:
-        """Return the newest frame with the number dropped before it, None if none came in `timeout` seconds."""
+        """Return the newest frame and how many were dropped before it; None if none came in `timeout` s."""
         with self._changed:
             self._changed.wait_for(lambda: self._frame is not None or self._closed, timeout)
             frame, self._frame = self._frame, None
@@ -62,6 +62,12 @@ class NewestFrame:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more frames are taken in."""
+        with self._changed:
+            return self._closed
 
     @property
     def ended(self) -> bool:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import cv2
-import numpy as np
 import structlog
 
 from edge_app.capture.pixels import bounded, read_picture, to_bgr
 from edge_app.errors import SourceError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from edge_app.capture.spec import SourceSpec
@@ -205,7 +205,7 @@ class FolderReel:
         for path in self._left:
             try:
                 return read_picture(path, max_side=self._spec.max_side)
-            except SourceError as error:
+            except SourceError as error:  # noqa: PERF203 - reading a picture costs a thousand times more
                 _log.warning("picture_passed_over", picture=str(path), reason=error.what)
         return None
 

@@ -55,4 +55,4 @@ def open_source(spec: SourceSpec, *, clock: Clock | None = None) -> Source:
 def _quiet_opencv() -> None:
     """Keep OpenCV and its FFmpeg from writing to standard error: what matters comes as an error of ours."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setLogLevel(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
