@@ -12,7 +12,8 @@
     ├── GalleryError            DSR-5xx   5   the register of people cannot be read or changed
     ├── OutboxError             DSR-6xx   6   the store of events cannot be used
     │   ├── OutboxLocked                      another process owns it
-    │   └── OutboxFull                        no room, even after eviction: retried
+    │   ├── OutboxFull                        no room, even after eviction: retried
+    │   └── OutboxCorrupt                     its file is damaged: quarantined and salvaged
     └── LinkError               DSR-7xx   7   the broker refused, or cannot be reached: retried
 
 A message says what happened, what was received and what to do about it. What may be retried is a
@@ -112,6 +113,13 @@ class OutboxFull(OutboxError):
     """There is no room for the event, even after eviction."""
 
     code = "DSR-602"
+    retryable = True
+
+
+class OutboxCorrupt(OutboxError):
+    """The outbox's file is damaged; it is set aside and what can be read is taken over."""
+
+    code = "DSR-603"
     retryable = True
 
 

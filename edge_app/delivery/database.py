@@ -1,0 +1,119 @@
+"""Opening the outbox's database: write-ahead log, full synchronisation, schema versions.
+
+``synchronous=FULL`` makes every commit survive a power cut (``NORMAL`` in WAL mode loses them all,
+measured); `max_page_count` makes it fail cleanly when it is as large as it may be, instead of filling
+the disk. Schemas are `schema_vN.sql`, counted by ``PRAGMA user_version``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 1
+PAGE_BYTES: Final = 4096
+_SETTINGS: Final = (
+    f"PRAGMA page_size={PAGE_BYTES}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA journal_size_limit=8388608",
+    "PRAGMA cache_size=-8000",
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+)
+
+
+def open_database(path: Path, *, max_mb: float) -> sqlite3.Connection:
+    """Open or create the database at `path` and bring its schema up to date.
+
+    Raises:
+        OutboxCorrupt: the file is damaged, or no database.
+        OutboxError: the folder cannot be written, or the file is from a newer version of this software.
+    """
+    with translated(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            connection.execute(f"PRAGMA max_page_count={max(64, int(max_mb * 1_000_000 / PAGE_BYTES))}")
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open the database at `path` beside its owner, without a way to change it.
+
+    Raises:
+        OutboxError: there is none, or it cannot be read.
+    """
+    if not path.exists():
+        raise OutboxError(
+            f"there is no outbox at {path}", fix="start the daemon once, or check delivery.outbox"
+        )
+    with translated(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+        try:
+            connection.execute("SELECT n FROM tally").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise OutboxError(
+            f"the outbox {path} has schema {version}; this version of dsr-edge knows up to {SCHEMA_VERSION}",
+            fix="install the newer version again, or move the file away (its events would then not be sent)",
+        )
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        sql = resources.files("edge_app.delivery").joinpath(f"schema_v{number}.sql").read_text("utf-8")
+        connection.executescript(f"BEGIN EXCLUSIVE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing: commits at the end, rolls back on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours: what may be retried, what is damaged, what needs the operator."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            raise OutboxFull(
+                f"the outbox {path} cannot be written: {text}",
+                fix="free space on its disk; events wait in memory",
+            ) from error
+        raise OutboxError(
+            f"the outbox {path} cannot be used: {text}",
+            fix="make the folder and the file writable for the user that runs the daemon",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise OutboxCorrupt(
+            f"the outbox {path} is damaged: {error}",
+            fix="nothing: it is set aside, and what can be read is kept",
+        ) from error

@@ -1,0 +1,97 @@
+"""The two small files beside the outbox: the number that no event had yet, and a piece of ballast.
+
+**The sequence ceiling.** Numbers of events must never repeat, also when the database is lost. So a
+block of numbers is reserved on disk before the first of them is used; a new database after a loss
+starts above the last reservation.
+
+**The ballast.** On a full disk SQLite can neither delete nor check-point, because both write to the
+log first, and the queue is wedged for good. A file that can be given up at that moment makes the room
+in which the oldest rows can be deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BLOCK: Final = 100_000
+_BALLAST_BYTES: Final = 1 << 20
+
+
+class SequenceCeiling:
+    """Reserves numbers in blocks in the file ``{outbox}.seq``."""
+
+    def __init__(self, outbox: Path) -> None:
+        self._path = outbox.with_name(outbox.name + ".seq")
+        try:
+            self.value = int(self._path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            self.value = 0
+
+    def reserve(self, up_to: int) -> None:
+        """Make sure that `up_to` is reserved.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if up_to <= self.value:
+            return
+        ceiling = up_to + _BLOCK
+        write_durably(self._path, b"%d\n" % ceiling)
+        self.value = ceiling
+
+
+class Ballast:
+    """One MiB in the file ``{outbox}.ballast`` that is given up when the disk is full."""
+
+    def __init__(self, outbox: Path) -> None:
+        self._path = outbox.with_name(outbox.name + ".ballast")
+
+    def drop(self) -> bool:
+        """Give the room free; return whether there was any."""
+        try:
+            had = self._path.stat().st_size > 0
+            os.truncate(self._path, 0)
+        except OSError:
+            return False
+        return had
+
+    def restore(self) -> None:
+        """Take the room again if the disk has plenty; quietly does nothing if it has not."""
+        with contextlib.suppress(OSError):
+            if self._path.exists() and self._path.stat().st_size >= _BALLAST_BYTES:
+                return
+            disk = os.statvfs(self._path.parent)
+            if disk.f_bavail * disk.f_frsize < 4 * _BALLAST_BYTES:
+                return
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _BALLAST_BYTES)
+            finally:
+                os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace the file at `path` as a whole: temporary file, sync, rename, sync of the folder."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new files in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,194 @@
+"""Which event goes next: four lanes, one a priority, each in the order of its numbers, under one window.
+
+A lane hands out its rows once per connection, oldest first, and remembers how far it is. What was
+handed out and has to be sent again (another connection, a receipt that did not come, a broker that
+said "later") is sent again from there on, all of it: going back and starting over keeps the order
+that sending single rows again would break.
+
+The window counts messages without PUBACK. A tenth of it is kept for alarms, so that an alarm never
+waits behind history. With receipting consumers a second window counts events without receipt, lane by
+lane: an absent consumer stops the lanes, not the alarms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_app.delivery.event import ALARM, PRIORITIES
+
+if TYPE_CHECKING:
+    from edge_app.delivery.outbox import Outbox, Row
+
+_PAGE: Final = 256
+_BACKOFF_FIRST_NS: Final = 1_000_000_000
+_BACKOFF_MAX_NS: Final = 300_000_000_000
+_NS: Final = 1_000_000_000
+
+
+def _rows() -> deque[Row]:
+    return deque()
+
+
+def _times() -> dict[int, int]:
+    return {}
+
+
+@dataclass(slots=True)
+class Lane:
+    """The rows of one priority: `cursor` was handed out last, `owed` lack a receipt since when."""
+
+    priority: int
+    cursor: int = 0
+    more: bool = True
+    ahead: deque[Row] = field(default_factory=_rows)
+    owed: dict[int, int] = field(default_factory=_times)
+    paused_until: int = 0
+    backoff: int = _BACKOFF_FIRST_NS
+
+    def rewind(self, before: int) -> None:
+        """Go back, so that the row `before` is the next if it still exists."""
+        self.cursor = min(self.cursor, before - 1)
+        self.ahead.clear()
+        self.owed = {seq: at for seq, at in self.owed.items() if seq < before}
+        self.more = True
+
+    def pause(self, now: int) -> None:
+        """Hand nothing out for a while, twice as long each time, five minutes at most."""
+        self.paused_until = now + self.backoff
+        self.backoff = min(2 * self.backoff, _BACKOFF_MAX_NS)
+
+
+class Lanes:
+    """The lanes of an outbox.
+
+    Args:
+        outbox: where the rows are.
+        receipts: whether rows wait for receipts.
+        receipt_window: how many of a lane may.
+        history_per_s: how many rows from before the connection may go per second; None: no limit.
+    """
+
+    def __init__(
+        self, *, outbox: Outbox, receipts: bool, receipt_window: int, history_per_s: float | None
+    ) -> None:
+        self._outbox = outbox
+        self._receipts = receipts
+        self._receipt_window = receipt_window
+        self._rate = history_per_s
+        self._tokens = 0.0
+        self._tokens_at = 0
+        self._history_to = 0
+        self.lanes = tuple(Lane(priority=priority) for priority in PRIORITIES)
+
+    def restart(self, *, now: int) -> None:
+        """Begin again from the oldest row, because there is another connection; all there is, is history."""
+        for lane in self.lanes:
+            lane.rewind(1)
+            lane.paused_until, lane.backoff = 0, _BACKOFF_FIRST_NS
+        self._history_to = self._outbox.next_seq - 1
+        self._tokens, self._tokens_at = 0.0, now
+
+    def grown(self, priorities: set[int]) -> None:
+        """Take note that rows of `priorities` were committed."""
+        for priority in priorities:
+            self.lanes[priority].more = True
+
+    def reread(self) -> None:
+        """Forget what was read ahead, because rows were evicted or brought back."""
+        for lane in self.lanes:
+            lane.ahead.clear()
+            lane.more = True
+
+    def is_history(self, row: Row) -> bool:
+        """Return whether the row was there before this connection."""
+        return row.seq <= self._history_to
+
+    def next(self, *, now: int, free: int, reserve: int) -> Row | None:
+        """Hand out the next row, None if there is none that may go now.
+
+        Args:
+            now: monotonic nanoseconds.
+            free: room in the window of messages without PUBACK.
+            reserve: how much of it is for alarms only.
+        """
+        self._earn(now)
+        for lane in self.lanes:
+            if free <= (0 if lane.priority == ALARM else reserve):
+                return None
+            row = self._peek(lane, now)
+            if row is None:
+                continue
+            if lane.priority != ALARM and self._rate is not None and self.is_history(row):
+                if self._tokens < 1:
+                    continue
+                self._tokens -= 1
+            lane.ahead.popleft()
+            lane.cursor = row.seq
+            if self._receipts:
+                lane.owed[row.seq] = now
+            return row
+        return None
+
+    def _peek(self, lane: Lane, now: int) -> Row | None:
+        if now < lane.paused_until or (self._receipts and len(lane.owed) >= self._receipt_window):
+            return None
+        if not lane.ahead and lane.more:
+            page = self._outbox.page(lane.priority, after=lane.cursor, limit=_PAGE)
+            lane.ahead.extend(page)
+            lane.more = bool(page)
+        return lane.ahead[0] if lane.ahead else None
+
+    def _earn(self, now: int) -> None:
+        if self._rate is not None:
+            self._tokens = min(
+                self._tokens + (now - self._tokens_at) / _NS * self._rate, max(1.0, self._rate / 20)
+            )
+        self._tokens_at = now
+
+    def throttled(self) -> bool:
+        """Return whether history waits for nothing but its rate."""
+        return self._rate is not None and self._tokens < 1 and any(lane.ahead for lane in self.lanes[1:])
+
+    def settled(self, seq: int, priority: int) -> None:
+        """Take note that a row is delivered (or gone): its lane owes it no more, and all is well."""
+        lane = self.lanes[priority]
+        lane.owed.pop(seq, None)
+        lane.backoff = _BACKOFF_FIRST_NS
+
+    def receipted(self, seqs: list[int]) -> None:
+        """Take note of receipts; the rows may be of any lane."""
+        for lane in self.lanes:
+            before = len(lane.owed)
+            for seq in seqs:
+                lane.owed.pop(seq, None)
+            if len(lane.owed) < before:
+                lane.backoff = _BACKOFF_FIRST_NS
+
+    def later(self, seq: int, priority: int, *, now: int) -> None:
+        """Send this row, and what follows it, again after a pause: the broker would not have it now."""
+        self.lanes[priority].rewind(seq)
+        self.lanes[priority].pause(now)
+
+    def overdue(self, *, now: int, timeout_ns: int) -> int:
+        """Go back to the oldest row whose receipt is overdue, lane by lane; return how many rows go again.
+
+        The time allowed doubles while no receipt comes at all.
+        """
+        again = 0
+        for lane in self.lanes:
+            if not lane.owed:
+                continue
+            oldest = min(lane.owed)
+            allowed = timeout_ns * lane.backoff // _BACKOFF_FIRST_NS
+            if now - lane.owed[oldest] > allowed:
+                again += len(lane.owed)
+                lane.rewind(oldest)
+                lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
+        return again
+
+    def oldest_owed(self) -> int | None:
+        """Return when the longest unreceipted row was sent (monotonic ns), None if none is owed."""
+        times = [next(iter(lane.owed.values())) for lane in self.lanes if lane.owed]
+        return min(times, default=None)

@@ -1,0 +1,88 @@
+"""One process owns an outbox: an advisory lock that the kernel drops when its holder dies.
+
+The lock is on a file beside the database (``flock``), so that a `kill -9` leaves nothing behind to
+clean up. The file holds the owner's process id, for the message to whoever comes second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from edge_app.errors import OutboxError, OutboxLocked
+
+
+class OutboxLock:
+    """Holds the lock of the outbox at `path` from construction until `release`.
+
+    Raises:
+        OutboxLocked: another process holds it; the message names it.
+        OutboxError: the lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = lock_path(path)
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OutboxError(
+                f"the outbox cannot be locked: {self._path}: {error.strerror}",
+                fix="make the folder writable for the daemon's user, or set delivery.outbox elsewhere",
+            ) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise OutboxLocked(
+                f"the outbox {path} belongs to {_describe(owner(path))}",
+                fix="stop that process (systemctl stop dsr-edge), or give each daemon its own outbox",
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """Give the outbox free."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def lock_path(outbox: Path) -> Path:
+    """Return the file whose lock stands for `outbox`."""
+    return outbox.with_name(outbox.name + ".lock")
+
+
+def owner(outbox: Path) -> int | None:
+    """Return the process id of the last owner of `outbox`, None if it never had one."""
+    try:
+        return int(lock_path(outbox).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def is_owned(outbox: Path) -> bool:
+    """Return whether a process owns `outbox` now."""
+    try:
+        descriptor = os.open(lock_path(outbox), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _describe(pid: int | None) -> str:
+    if pid is None:
+        return "another process"
+    try:
+        words = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        )
+    except OSError:
+        return f"process {pid}"
+    return f"process {pid} ({words:.80})" if words else f"process {pid}"

@@ -1,0 +1,98 @@
+"""What to do when the outbox's file is damaged: set it aside, read what can be read, go on.
+
+The database and its log are renamed, never deleted, so that somebody may look later; the two newest
+are kept. Rows are read in ranges of their numbers; a range that cannot be read is halved until the
+unreadable rows stand alone. A row counts only if the checksum of its body is right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.delivery.files import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KEEP: Final = 2
+_SPAN: Final = 4096
+_COLUMNS: Final = "seq, event_id, priority, kind, mono_ns, wall_ms, body, crc, parked"
+
+SavedRow = tuple[int, bytes, int, str, int, "int | None", bytes, int, "str | None"]
+
+
+def quarantine(path: Path) -> Path:
+    """Rename the database at `path` and its log; return the new name. Older ones beyond two are deleted."""
+    numbers = [int(old.name.rsplit("-", 1)[1]) for old in _quarantined(path)]
+    target = path.with_name(f"{path.name}.corrupt-{max(numbers, default=0) + 1}")
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+    sync_folder(path.parent)
+    for old in _quarantined(path)[:-_KEEP]:
+        for suffix in ("", "-wal", "-shm"):
+            old.with_name(old.name + suffix).unlink(missing_ok=True)
+    return target
+
+
+def _quarantined(path: Path) -> list[Path]:
+    found = (p for p in path.parent.glob(f"{path.name}.corrupt-*") if p.name.rsplit("-", 1)[1].isdigit())
+    return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]))
+
+
+class Wreck:
+    """A damaged database, open for reading as far as that goes."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        # An image that is damaged may still hold most of its rows behind a schema that reads.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._connection.execute("PRAGMA writable_schema=ON")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of `sql`, none if they cannot be read."""
+        try:
+            return self._connection.execute(sql).fetchall()
+        except (sqlite3.DatabaseError, OverflowError):
+            return []
+
+    def rows(self, *, ceiling: int) -> Iterator[SavedRow]:
+        """Yield the readable rows in the order of their numbers; `ceiling` bounds the search."""
+        low = (self.ask("SELECT seq FROM outbox ORDER BY seq LIMIT 1") or [(max(1, ceiling - 2_000_000),)])[
+            0
+        ][0]
+        high = (self.ask("SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1") or [(ceiling,)])[0][0]
+        if not (isinstance(low, int) and isinstance(high, int)):
+            return
+        for first in range(low, high + 1, _SPAN):
+            yield from self._range(first, min(first + _SPAN - 1, high))
+
+    def _range(self, first: int, last: int) -> Iterator[SavedRow]:
+        spans = [(first, last)]
+        while spans:
+            a, b = spans.pop()
+            try:
+                found = self._connection.execute(
+                    f"SELECT {_COLUMNS} FROM outbox NOT INDEXED WHERE seq BETWEEN ? AND ? ORDER BY seq",  # noqa: S608 - constant
+                    (a, b),
+                ).fetchall()
+            except (sqlite3.DatabaseError, OverflowError):
+                if a < b:
+                    middle = (a + b) // 2
+                    spans += [(middle + 1, b), (a, middle)]
+                continue
+            yield from (row for row in found if _sound(row))
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    shape: tuple[Any, ...] = (int, bytes, int, str, int, (int, type(None)), bytes, int, (str, type(None)))
+    typed = all(isinstance(value, kind) for value, kind in zip(row, shape, strict=True))
+    return typed and 0 <= row[2] <= 3 and zlib.crc32(row[6]) == row[7]  # noqa: PLR2004 - priorities

@@ -1,0 +1,43 @@
+"""The TLS context for one broker, also on a box whose clock stands in 1970."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from edge_app.clock import WallQuality
+from edge_app.delivery.options import CheckDates
+from edge_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_app.delivery.options import TlsOptions
+
+#: X509_V_FLAG_NO_CHECK_TIME of OpenSSL (x509_vfy.h); Python's `ssl` has no name for it.
+_NO_CHECK_TIME: Final = 0x200000
+
+
+def context_for(options: TlsOptions, *, quality: WallQuality) -> ssl.SSLContext:
+    """Return a client's context: TLS 1.2 or newer, host name checked, and dates as the operator chose.
+
+    Args:
+        options: whom to believe and who we are.
+        quality: how far the wall clock is to be believed now.
+
+    Raises:
+        ConfigError: a certificate or key cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if options.ca_file is None else str(options.ca_file))
+        if options.cert_file is not None:
+            context.load_cert_chain(
+                str(options.cert_file), None if options.key_file is None else str(options.key_file)
+            )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the TLS files cannot be used: {error}",
+            fix="check ca_file, cert_file and key_file: PEM, readable, matching",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.check_dates is CheckDates.WHEN_SYNCHRONISED and quality is not WallQuality.SYNC:
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    return context
