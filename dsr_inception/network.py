@@ -1,0 +1,76 @@
+"""DSR-Inception: five DS-Inception stages, global average pooling, and one of two heads.
+
+The trunk takes 224x224x3 (RGB in -1..1, see ``edge_app.faces.preprocess``) through five stages of
+K = 16, 32, 64, 128, 256 filters a branch to 7x7x1024 and averages it. On it sit
+
+- the **closed-set** head of the paper: dropout and a classifier whose logits are trained with softmax
+  cross-entropy; the sigmoid the paper names is the reported per-class score and changes no ranking;
+- the **open-set** head a mine needs: a linear 128-d embedding of unit length, compared by cosine.
+
+The trunk is fully convolutional before the pooling, so the same weights can be trained at smaller
+sides (multiples of 32) and finished at 224.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import keras
+
+from dsr_inception import blocks
+
+STAGE_FILTERS: Final = (16, 32, 64, 128, 256)
+INPUT_SIDE: Final = 224
+EMBEDDING_DIM: Final = 128
+STAGE_NAMES: Final = tuple(f"s{i}" for i in range(1, len(STAGE_FILTERS) + 1))
+
+
+@keras.saving.register_keras_serializable(package="dsr_inception")
+class UnitLength(keras.layers.Layer):  # type: ignore[misc]
+    """Divide each row by its Euclidean length: (B, D) -> (B, D) on the unit sphere."""
+
+    def call(self, x: Any) -> Any:
+        """Return `x` scaled to unit length along the last axis."""
+        squared = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
+        return x * keras.ops.rsqrt(keras.ops.maximum(squared, 1e-12))
+
+
+def trunk(side: int | None = INPUT_SIDE) -> keras.Model:
+    """Return the five stages and the average pooling: (B, side, side, 3) float32 -> (B, 1024).
+
+    With `side` None the model takes any side that is a multiple of 32.
+    """
+    inputs = keras.Input((side, side, 3), name="face")
+    x = inputs
+    for name, filters in zip(STAGE_NAMES, STAGE_FILTERS, strict=True):
+        x = blocks.stage(x, filters, name=name)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="gap")(x), name="dsr_trunk")
+
+
+def recogniser(
+    side: int | None = INPUT_SIDE, *, dim: int = EMBEDDING_DIM, dropout: float = 0.0
+) -> keras.Model:
+    """Return trunk and open-set head: (B, side, side, 3) float32 -> (B, `dim`) of unit length."""
+    body = trunk(side)
+    x = body.output
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    x = keras.layers.Dense(dim, name="embedding_linear")(x)
+    return keras.Model(body.input, UnitLength(name="embedding")(x), name="dsr_recogniser")
+
+
+def classifier(identities: int, side: int | None = INPUT_SIDE, *, dropout: float = 0.5) -> keras.Model:
+    """Return the paper's closed-set network with two outputs, ``{"feature": (B, 1024), "logits": (B, C)}``.
+
+    The features are what the centre loss pulls together; `sigmoid` of the logits is the paper's score.
+
+    Raises:
+        ValueError: fewer than two identities.
+    """
+    if identities < 2:  # noqa: PLR2004 -- one class is no choice
+        msg = f"a classifier needs at least two identities; received {identities}"
+        raise ValueError(msg)
+    body = trunk(side)
+    x = keras.layers.Dropout(dropout, name="dropout")(body.output)
+    logits = keras.layers.Dense(identities, name="logits")(x)
+    return keras.Model(body.input, {"feature": body.output, "logits": logits}, name="dsr_classifier")
