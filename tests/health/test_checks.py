@@ -203,6 +203,18 @@ def test_a_camera_that_does_not_open_is_a_failure_of_its_own(box: Box) -> None:
     )
 
 
+def test_a_camera_that_the_running_daemon_holds_is_left_to_it(box: Box) -> None:
+    """A V4L2 device has one reader; opening it would fail, and say nothing about the camera."""
+    _, config = box()
+
+    def refuse(_camera: object) -> Frame:
+        pytest.fail("must not be opened")
+
+    (finding,) = check_camera(config.cameras[0], refuse, daemon_runs=True)
+    assert State.OK is finding.state
+    assert "in the hands of the running daemon" in finding.what
+
+
 # -- disk and outbox
 
 

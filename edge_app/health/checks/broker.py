@@ -50,9 +50,12 @@ def check_brokers(options: DeliveryOptions, clock: Clock) -> Iterator[Finding]:
 
 
 def _try(broker: BrokerOptions, options: DeliveryOptions, clock: Clock) -> Finding:
+    from edge_app.delivery.tls import context_for
+
     try:
-        reached_ms = _reach(broker, options.connect_timeout_s)
-        answers = _talk(broker, options, clock)
+        context = None if broker.tls is None else context_for(broker.tls, quality=clock.wall().quality)
+        reached_ms = _reach(broker, options.connect_timeout_s, context)
+        answers = _talk(broker, options, context)
     except DsrError as error:
         return fail(NAME, f"{broker.name}: [{error.code}] {error.what}", fix=error.fix)
     if answers.denied:
@@ -64,16 +67,20 @@ def _try(broker: BrokerOptions, options: DeliveryOptions, clock: Clock) -> Findi
     tls = "TLS, " if broker.tls else "not encrypted, "
     return ok(
         NAME,
-        f"{broker.name}: {tls}TCP in {reached_ms:.0f} ms, accepted in {answers.connected_ms or 0:.0f} ms"
+        f"{broker.name}: {tls}reached in {reached_ms:.0f} ms, accepted in {answers.connected_ms or 0:.0f} ms"
         f"{answers.limits}",
     )
 
 
-def _reach(broker: BrokerOptions, timeout_s: float) -> float:
-    """Open a TCP connection and close it again; return how long that took in milliseconds."""
+def _reach(broker: BrokerOptions, timeout_s: float, context: ssl.SSLContext | None) -> float:
+    """Open a connection, with TLS where it is asked for, and close it; return the milliseconds it took."""
     start = time.monotonic()
     try:
-        socket.create_connection((broker.host, broker.port), timeout=timeout_s).close()
+        with socket.create_connection((broker.host, broker.port), timeout=timeout_s) as plain:
+            if context is not None:
+                context.wrap_socket(plain, server_hostname=broker.host).close()
+    except ssl.SSLError as error:
+        raise LinkError(f"TLS failed: {error.reason or error}", fix=_tls_fix(error)) from error
     except socket.gaierror as error:
         raise LinkError(
             f"the name {broker.host} cannot be resolved: {error.strerror}",
@@ -92,13 +99,13 @@ def _reach(broker: BrokerOptions, timeout_s: float) -> float:
     return (time.monotonic() - start) * _MS
 
 
-def _talk(broker: BrokerOptions, options: DeliveryOptions, clock: Clock) -> _Answers:
+def _talk(broker: BrokerOptions, options: DeliveryOptions, context: ssl.SSLContext | None) -> _Answers:
     from edge_app.delivery.topics import Topics
 
     topics = Topics(site=options.site, node=options.node)
     wanted = [topics.receipts, topics.commands]
     answers = _Answers()
-    client = _client(broker, options, clock, answers)
+    client = _client(broker, options, context, answers)
     start = time.monotonic()
     try:
         client.connect(broker.host, broker.port, keepalive=options.keepalive_s, clean_start=True)
@@ -106,8 +113,6 @@ def _talk(broker: BrokerOptions, options: DeliveryOptions, clock: Clock) -> _Ans
             answers.connected_ms = (time.monotonic() - start) * _MS
             client.subscribe([(topic, _qos1()) for topic in wanted])
             _until(client, lambda: answers.subscriptions is not None, answers, options.connect_timeout_s)
-    except ssl.SSLError as error:
-        raise LinkError(f"TLS failed: {error.reason or error}", fix=_tls_fix(error)) from error
     except OSError as error:
         raise LinkError(f"the connection broke: {error.strerror or error}", fix=_SILENT_FIX) from error
     finally:
@@ -137,12 +142,13 @@ _SILENT_FIX: Final = (
 )
 
 
-def _client(broker: BrokerOptions, options: DeliveryOptions, clock: Clock, answers: _Answers) -> mqtt.Client:
+def _client(
+    broker: BrokerOptions, options: DeliveryOptions, context: ssl.SSLContext | None, answers: _Answers
+) -> mqtt.Client:
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
     from edge_app.delivery.receipts import read_secret
-    from edge_app.delivery.tls import context_for
 
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2,
@@ -156,8 +162,8 @@ def _client(broker: BrokerOptions, options: DeliveryOptions, clock: Clock, answe
         if broker.password_file is not None:
             password = read_secret(broker.password_file, what="the broker's password file").decode("utf-8")
         client.username_pw_set(broker.username, password)
-    if broker.tls is not None:
-        client.tls_set_context(context_for(broker.tls, quality=clock.wall().quality))
+    if context is not None:
+        client.tls_set_context(context)
 
     def on_connect(_client: Any, _data: Any, _flags: Any, code: Any, properties: Any) -> None:
         if code.is_failure:

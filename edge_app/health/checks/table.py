@@ -55,6 +55,9 @@ def machine_checks(clock: Clock) -> list[Check]:
 
 def box_checks(path: Path, config: Config, openers: Openers, clock: Clock) -> list[Check]:
     """Return the checks of a box with a valid configuration, in the order of what builds on what."""
+    from edge_app.delivery.lock import is_owned
+
+    daemon_runs = is_owned(config.delivery.outbox)
     return [
         Check("config", partial(check_config, path, config)),
         Check("software", partial(check_software, config)),
@@ -62,7 +65,11 @@ def box_checks(path: Path, config: Config, openers: Openers, clock: Clock) -> li
         Check("recogniser", lambda: check_recogniser(config, lambda: openers.recogniser(config)), limit_s=60),
         Check("people", partial(check_people, config), limit_s=60),
         *(
-            Check(f"camera {camera.name}", partial(check_camera, camera, openers.first_frame), limit_s=30)
+            Check(
+                f"camera {camera.name}",
+                partial(check_camera, camera, openers.first_frame, daemon_runs=daemon_runs),
+                limit_s=30,
+            )
             for camera in config.cameras
         ),
         Check("disk", partial(check_disk, config)),
