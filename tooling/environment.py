@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Final
 from tooling.locks import read_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _BUSY: Final = "dsr-busy"
+#: How pip begins the line in which it turns to a package.
+_HANDLED: Final = re.compile(r"(?:Collecting|Processing|Requirement already satisfied:) (\S+?)(?:==|[ ;@]|$)")
 #: Where nobody watches a terminal, say every so many packages how far it is.
 _EVERY: Final = 10
 _GIB: Final = 1 << 30
@@ -45,12 +47,12 @@ class Profile:
     lock: str
     newest_python: tuple[int, int]
     gib: float
-    covers: tuple[str, ...] = ()
+    covers: tuple[Profile, ...] = ()
 
 
 DEMO: Final = Profile("demo", "locks/demo.txt", (3, 14), 0.7)
 #: TensorFlow has wheels up to Python 3.13.
-EVERYTHING: Final = Profile("all", "locks/all.txt", (3, 13), 3.0, covers=("demo",))
+EVERYTHING: Final = Profile("all", "locks/all.txt", (3, 13), 3.0, covers=(DEMO,))
 
 
 def ensure(root: Path, profile: Profile) -> Path:
@@ -72,14 +74,11 @@ def ensure(root: Path, profile: Profile) -> Path:
         _make_venv(venv, python)
         (venv / _BUSY).touch()
         _install(root, python, profile)
-        for name in (profile.name, *profile.covers):
-            _stamp(venv, name).write_text(_fingerprint(root, _BY_NAME[name], venv), encoding="ascii")
+        for covered in (profile, *profile.covers):
+            _stamp(venv, covered.name).write_text(_fingerprint(root, covered, venv), encoding="ascii")
         (venv / _BUSY).unlink()
         print(f"set-up: ready in {time.monotonic() - started:.0f} s", flush=True)
     return python
-
-
-_BY_NAME: Final = {profile.name: profile for profile in (DEMO, EVERYTHING)}
 
 
 def _stamp(venv: Path, name: str) -> Path:
@@ -175,30 +174,33 @@ def _install(root: Path, python: Path, profile: Profile) -> None:
 def _pip(command: list[str], *, root: Path, names: int) -> None:
     """Run pip, turn its chatter into progress, and its failures into advice."""
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_REQUIRE_VIRTUALENV": "0"}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    lines: list[str] = []
-    seen = 0
-    try:
-        for line in process.stdout or ():
-            lines.append(line.rstrip())
-            found = re.match(
-                r"(?:Collecting|Processing|Requirement already satisfied:) (\S+?)(?:==|[ ;@]|$)", line
-            )
-            if found and names:
-                seen += 1
-                if sys.stdout.isatty() or seen % _EVERY == 0:
-                    _progress(f"[{min(seen, names)}/{names}] {found[1].rsplit('/', 1)[-1]}")
-            elif line.startswith("Installing collected packages") and names:
-                _progress("unpacking", last=True)
-    finally:
-        if process.poll() is None and sys.exc_info()[0] is not None:
+    ) as process:
+        try:
+            lines = _follow(process.stdout or (), names)
+        except BaseException:
             process.terminate()
-        status = process.wait()
-    if status:
+            raise
+    if process.returncode:
         (root / ".venv" / _BUSY).unlink(missing_ok=True)
         raise SetupError(_advice(lines))
+
+
+def _follow(output: Iterable[str], names: int) -> list[str]:
+    """Show how far pip is, and return all that it said."""
+    lines: list[str] = []
+    seen = 0
+    for line in output:
+        lines.append(line.rstrip())
+        found = _HANDLED.match(line)
+        if found and names:
+            seen += 1
+            if sys.stdout.isatty() or seen % _EVERY == 0:
+                _progress(f"[{min(seen, names)}/{names}] {found[1].rsplit('/', 1)[-1]}")
+        elif line.startswith("Installing collected packages") and names:
+            _progress("unpacking", last=True)
+    return lines
 
 
 def _progress(text: str, *, last: bool = False) -> None:
