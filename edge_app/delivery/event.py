@@ -172,9 +172,7 @@ def draft(event: Event, *, event_id: UUID, wall: WallTime, context: EnvelopeCont
         "wall_quality": wall.quality.value,
         "test": event.test,
     }
-    for name, value in (("camera", event.camera), ("zone", event.zone)):
-        if value is not None:
-            body[name] = value
+    body.update(_given({"camera": event.camera, "zone": event.zone}))
     if clash := ENVELOPE & set(fields):
         msg = f"event {event.kind}: {sorted(clash)} belong to the envelope and cannot be given as data"
         raise EventError(msg)
@@ -208,16 +206,23 @@ def priority_of(kind: str) -> int:
 
 
 def _fields(event: Event, context: EnvelopeContext, now_ns: int) -> dict[str, Any]:
-    fields = {name: value for name, value in event.data.items() if value is not None or name == "lost"}
-    if event.kind == "sighting":
-        described = {
-            "backend": context.backend,
-            "model_sha": context.model_sha,
-            "gallery_version": context.gallery_version,
-            "latency_ms": round(max(0, now_ns - event.mono_ns) / _NS_PER_MS, 1),
-        }
-        fields = {**{name: value for name, value in described.items() if value is not None}, **fields}
-    return fields
+    fields = _given(event.data)
+    if event.kind == "gap":
+        fields.setdefault("lost", None)  # null says that nobody can know
+    if event.kind != "sighting":
+        return fields
+    latency_ms = round(max(0, now_ns - event.mono_ns) / _NS_PER_MS, 1)
+    described = {
+        "backend": context.backend,
+        "model_sha": context.model_sha,
+        "gallery_version": context.gallery_version,
+        "latency_ms": latency_ms,
+    }
+    return _given(described) | fields
+
+
+def _given(fields: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _checked_bytes(body: Mapping[str, Any]) -> bytes:

@@ -225,7 +225,8 @@ class Outbox:
         with translated(self.path), transaction(self._db):
             return self._db.execute(
                 "UPDATE outbox SET parked = NULL WHERE seq IN (SELECT seq FROM outbox "
-                "WHERE parked IS NOT NULL AND substr(parked, 1, ?) = ? AND (? IS NULL OR kind = ?) ORDER BY kind, seq LIMIT ?)",
+                "WHERE parked IS NOT NULL AND substr(parked, 1, ?) = ? AND (? IS NULL OR kind = ?)"
+                " ORDER BY kind, seq LIMIT ?)",
                 (len(why), why, kind, kind, limit),
             ).rowcount
 
@@ -343,6 +344,13 @@ class Outbox:
         if old:
             self._lose(old, "too_old")
         return len(old)
+
+    def purge(self) -> int:
+        """Give up all rows, into the loss ledger; return how many there were."""
+        total = 0
+        while evicted := self._evict("purged"):
+            total += evicted
+        return total
 
     def _bound_rows(self, coming: int) -> None:
         total = sum(n for n, _ in self.tally().values())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -51,6 +52,21 @@ _NS: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 _BATCH: Final = 2000
 _GOODBYE_TURNS: Final = 100
+#: The note by which a start tells whether the last run said goodbye.
+_RUN: Final = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    event_id: UUID
+    answer: queue.SimpleQueue[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    topic: str
+    payload: bytes
+    correlation: bytes | None
 
 
 class Delivery:
@@ -87,6 +103,7 @@ class Delivery:
         self._tick_at = self._slow_at = self._state_at = 0
         self._submitted = 0
         self._stopping = False
+        self._stood: tuple[str, ...] = ()
         self._fault: str | None = None
         self._status = DeliveryStatus(
             *(False, None, (0, 0, 0, 0), 0, None, 0, 0, 0, 0, 0, 0, 0, 0, None)  # nothing has happened yet
@@ -105,6 +122,8 @@ class Delivery:
         """
         keys = {one.id: read_key(one.key_file, consumer=one.id) for one in self._options.consumers}
         self._outbox = Outbox(options=self._options.outbox)
+        self._stood = tuple(alarm.id for alarm in self._outbox.alarms() if alarm.body is not None)
+        self._clean_before = self._outbox.note(_RUN, "running") in {None, "stopped"}
         known = self._outbox.note_boot(self._context.boot, None)
         self._fixer = TimeFixer(clock=self._clock, known_ms=known)
         subscriptions = (
@@ -170,9 +189,22 @@ class Delivery:
         """Let events submitted from now on say `context` about the box."""
         self._context = context
 
+    def standing_alarms(self) -> tuple[str, ...]:
+        """Return the ids of the alarms that stood in the outbox at `start`: an earlier run raised them."""
+        return self._stood
+
+    def contains(self, event_id: UUID, *, timeout: float = 5.0) -> bool:
+        """Return whether the event waits in the outbox or to be committed; True if nobody answers in time."""
+        asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._inbox.put(_Question(event_id=event_id, answer=asked))
+        try:
+            return asked.get(timeout=timeout)
+        except queue.Empty:
+            return True
+
     def answer(self, topic: str, payload: bytes, correlation: bytes | None) -> None:
         """Publish an answer to a command, once, if there is a connection."""
-        self._inbox.put((topic, payload, correlation))
+        self._inbox.put(_Once(topic=topic, payload=payload, correlation=correlation))
 
     def status(self) -> DeliveryStatus:
         """Return what delivery says about itself, at most half a second old."""
@@ -257,8 +289,11 @@ class Delivery:
             self._courier.down(item)
         elif isinstance(item, Message):
             self._arrived(item)
-        elif isinstance(item, tuple):
-            self._courier.once(*item)
+        elif isinstance(item, _Question):
+            waits = self._committer.waiting > 0 or self._outbox.contains(item.event_id.bytes)
+            item.answer.put(waits)
+        elif isinstance(item, _Once):
+            self._courier.once(item.topic, item.payload, item.correlation)
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self._topics.receipts:
@@ -380,3 +415,4 @@ class Delivery:
         if self._committer.waiting:
             self._committer.commit(self._clock.mono_ns())
         self._courier.flush_deletes(force=True)
+        self._outbox.note(_RUN, "stopped")

@@ -1,0 +1,178 @@
+"""``dsr-edge outbox``: look into the store of events, and, with the daemon stopped, drain or purge it.
+
+``status``, ``peek`` and ``export`` only read, and work beside the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.cli.parsers import add_config_option
+from edge_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_app.cli.parsers import SubParsers
+
+_NAMES: Final = ("alarm", "presence", "sighting", "health")
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add the ``outbox`` sub-command and its verbs."""
+    parser = subparsers.add_parser("outbox", help="look into the store of events; drain or purge it")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    status = verbs.add_parser("status", help="how many events wait, of which priority, and what was lost")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    peek = verbs.add_parser("peek", help="print the oldest events that wait")
+    peek.add_argument("--limit", type=int, default=10, help="how many (default: 10)")
+    export = verbs.add_parser(
+        "export", help="write all events that wait as JSON lines, without removing them"
+    )
+    export.add_argument("--out", type=Path, required=True, help="file to write")
+    drain = verbs.add_parser("drain", help="deliver what waits now, unthrottled (the daemon must be stopped)")
+    drain.add_argument("--timeout", type=float, default=600.0, help="seconds at most (default: 600)")
+    purge = verbs.add_parser(
+        "purge", help="delete what waits, and report it as lost (the daemon must be stopped)"
+    )
+    purge.add_argument("--yes", action="store_true", help="required: the events are gone after this")
+    for verb, function in (
+        (status, _status),
+        (peek, _peek),
+        (export, _export),
+        (drain, _drain),
+        (purge, _purge),
+    ):
+        add_config_option(verb)
+        verb.set_defaults(run=run, work=function)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the verb says; returns the exit status."""
+    from edge_app.cli.wiring import delivery_options, load_config
+
+    return int(args.work(args, delivery_options(load_config(args.config))))
+
+
+def _status(args: argparse.Namespace, options: Any) -> int:
+    from edge_app.delivery.database import open_for_reading, translated
+    from edge_app.delivery.lock import is_owned, owner
+
+    path = options.outbox.path
+    connection = open_for_reading(path)
+    with translated(path):
+        tally = connection.execute("SELECT priority, n, bytes FROM tally ORDER BY priority").fetchall()
+        parked = connection.execute("SELECT count(*) FROM outbox WHERE parked IS NOT NULL").fetchone()[0]
+        lost = connection.execute("SELECT coalesce(sum(n), 0), count(*) FROM loss").fetchone()
+        alarms = [row[0] for row in connection.execute("SELECT id FROM alarm WHERE body IS NOT NULL")]
+    connection.close()
+    found: dict[str, Any] = {
+        "outbox": str(path),
+        "owner": owner(path) if is_owned(path) else None,
+        "waiting": {_NAMES[priority]: n for priority, n, _ in tally},
+        "bytes": sum(size for _, _, size in tally),
+        "parked": parked,
+        "lost": lost[0],
+        "losses": lost[1],
+        "standing_alarms": alarms,
+    }
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(
+        f"{found['outbox']}: "
+        + ("no daemon runs" if found["owner"] is None else f"daemon is process {found['owner']}")
+    )
+    for name, n in found["waiting"].items():
+        print(f"  {name:10} {n:10,} waiting")
+    print(f"  {found['bytes'] / 1e6:.1f} MB; {parked} parked; {lost[0]} lost in {lost[1]} losses")
+    print(f"  standing alarms: {', '.join(alarms) or 'none'}")
+    return 0
+
+
+def _peek(args: argparse.Namespace, options: Any) -> int:
+    from edge_app.delivery.database import open_for_reading, translated
+
+    path = options.outbox.path
+    connection = open_for_reading(path)
+    with translated(path):
+        rows = connection.execute(
+            "SELECT body, parked FROM outbox ORDER BY seq LIMIT ?", (max(0, args.limit),)
+        )
+        for body, parked in rows:
+            print(body.decode("utf-8") + (f"   parked: {parked}" if parked else ""))
+    connection.close()
+    return 0
+
+
+def _export(args: argparse.Namespace, options: Any) -> int:
+    from edge_app.delivery.database import open_for_reading, translated
+
+    path = options.outbox.path
+    connection = open_for_reading(path)
+    count = 0
+    try:
+        with translated(path), args.out.open("wb") as file:
+            for (body,) in connection.execute("SELECT body FROM outbox ORDER BY seq"):
+                file.write(body + b"\n")
+                count += 1
+    except OSError as error:
+        raise ConfigError(
+            f"{args.out} cannot be written: {error.strerror}", fix="choose another --out"
+        ) from error
+    finally:
+        connection.close()
+    print(f"{count} events written to {args.out}; they stay in the outbox")
+    return 0
+
+
+def _drain(args: argparse.Namespace, options: Any) -> int:
+    import dataclasses
+
+    from edge_app.clock import SystemClock, boot_id
+    from edge_app.delivery.event import EnvelopeContext
+    from edge_app.delivery.service import Delivery
+
+    context = EnvelopeContext(site=options.site, node=options.node, boot=boot_id())
+    unthrottled = dataclasses.replace(options, history_per_s=None)
+    delivery = Delivery(options=unthrottled, context=context, clock=SystemClock())
+    delivery.start()
+    deadline = time.monotonic() + args.timeout
+    before = -1
+    while time.monotonic() < deadline:
+        time.sleep(0.6)  # the status is at most half a second old
+        status = delivery.status()
+        if status.connects and status.waiting == 0:
+            break
+        if status.waiting != before:
+            before = status.waiting
+            print(f"{before} waiting", file=sys.stderr)
+    status = delivery.status()
+    delivery.stop(5.0)
+    if status.waiting:
+        print(
+            f"{status.delivered} delivered, {status.waiting} still wait: {status.last_error or 'no receipts'}"
+        )
+        return 7
+    print(f"{status.delivered} delivered; the outbox is empty")
+    return 0
+
+
+def _purge(args: argparse.Namespace, options: Any) -> int:
+    from edge_app.delivery.outbox import Outbox
+
+    if not args.yes:
+        raise ConfigError(
+            "purge deletes events that nobody has received", fix="add --yes if that is what you want"
+        )
+    outbox = Outbox(options=options.outbox)
+    try:
+        count = outbox.purge()
+    finally:
+        outbox.close()
+    print(f"{count} events deleted; the loss will be reported to the mine as a gap event")
+    return 0
