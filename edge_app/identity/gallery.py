@@ -260,15 +260,23 @@ class Gallery:
         if verdict != "ok" or orphans:
             raise _damaged(self.path, f"{len(orphans)} rows without owner" if verdict == "ok" else verdict)
 
+    @staticmethod
+    def check_person(ref: str, name: str, people: Sequence[Person]) -> None:
+        """Check reference and name before any work is done for them.
+
+        Raises:
+            GalleryError: not a reference, not a name, or registered under another name.
+        """
+        _check_person(ref, name)
+        if any(person.ref == ref and person.name != name for person in people):
+            raise _other_name(ref)
+
     def _insert_person(self, db: sqlite3.Connection, ref: str, name: str, now_ms: int | None) -> None:
         known = db.execute("SELECT name FROM person WHERE ref = ?", (ref,)).fetchone()
         if known is None:
             db.execute("INSERT INTO person VALUES (?, ?, ?)", (ref, name, now_ms))
         elif known[0] != name:
-            raise GalleryError(
-                f"{ref} is already registered under another name",
-                fix="give the registered name, another reference, or remove the person first",
-            )
+            raise _other_name(ref)
 
     def _insert_photo(self, db: sqlite3.Connection, ref: str, photo: NewPhoto, now_ms: int | None) -> None:
         owner = db.execute("SELECT ref FROM photo WHERE source_sha256 = ?", (photo.source_sha256,)).fetchone()
@@ -380,4 +388,11 @@ def _check_person(ref: str, name: str) -> None:
 def _nobody(ref: str, people: int) -> GalleryError:
     return GalleryError(
         f"nobody is registered as {ref!r} ({people} people are registered)", fix="see `dsr-edge people list`"
+    )
+
+
+def _other_name(ref: str) -> GalleryError:
+    return GalleryError(
+        f"{ref} is already registered under another name",
+        fix="give the registered name, another reference, or remove the person first",
     )

@@ -1,0 +1,194 @@
+"""``dsr-edge people``: who may be recognised. Registration is by this command only, never by walking past."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_app.cli.parsers import add_config_option
+from edge_app.cli.people_text import (
+    best_quality,
+    date_text,
+    person_json,
+    photo_row,
+    report_json,
+    report_text,
+    roster_csv,
+    roster_json,
+    table,
+)
+from edge_app.errors import GalleryError, PhotoError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_app.cli.parsers import SubParsers
+    from edge_app.identity.gallery import Gallery
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``people`` and its actions."""
+    parser = subparsers.add_parser("people", help="register, show and remove the people to be recognised")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="register somebody from photos, or add photos to them")
+    add.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="each shows one person")
+    add.add_argument("--ref", required=True, metavar="CARD", help="the reference that goes on the wire")
+    add.add_argument("--name", required=True, help="stays on this box")
+    add.add_argument(
+        "--allow-lookalike", action="store_true", help="even if the box takes them for somebody registered"
+    )
+    add.add_argument(
+        "--allow-unlike", action="store_true", help="even photos that do not fit the person's others"
+    )
+    add.set_defaults(run=_add)
+    actions.add_parser("list", help="everybody who is registered").set_defaults(run=_list)
+    for name, action, text in (
+        ("show", _show, "one person and their photos"),
+        ("remove", _remove, "remove one person with all photos"),
+    ):
+        one = actions.add_parser(name, help=text)
+        one.add_argument("ref", metavar="REF")
+        one.set_defaults(run=action)
+    roster = actions.add_parser("roster", help="reference and name of everybody, for the surface")
+    roster.add_argument("--out", type=Path, metavar="FILE", help=".csv or .json (default: CSV, here)")
+    roster.set_defaults(run=_roster)
+    actions.add_parser("reembed", help="embed everybody again after a model change").set_defaults(
+        run=_reembed
+    )
+    for command in actions.choices.values():
+        add_config_option(command)
+        command.add_argument("--json", action="store_true", help="for machines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action; returns the exit status."""
+    return int(args.run(args))
+
+
+def _add(args: argparse.Namespace) -> int:
+    from edge_app.cli.wiring import build_detector, build_recogniser, load_config
+    from edge_app.identity.enrol import EnrolOptions, enrol
+
+    config = load_config(args.config)
+    with (
+        contextlib.closing(build_detector(config)) as detector,
+        contextlib.closing(build_recogniser(config)) as recogniser,
+    ):
+        threshold = config.recogniser.threshold
+        options = EnrolOptions(
+            threshold=recogniser.threshold if threshold is None else threshold,
+            keep_crops=config.gallery.keep_crops,
+            allow_lookalike=args.allow_lookalike,
+            allow_unlike=args.allow_unlike,
+        )
+        report = enrol(
+            gallery=_gallery(config.gallery.path),
+            detector=detector,
+            recogniser=recogniser,
+            ref=args.ref,
+            name=args.name,
+            paths=args.photos,
+            options=options,
+        )
+    print(json.dumps(report_json(report), indent=2) if args.json else report_text(report))
+    if report.version is None:
+        raise PhotoError(
+            f"none of {len(report.photos)} photo(s) could be used for {args.ref}; nothing was changed",
+            fix="see the reason of each photo",
+        )
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    gallery = _configured(args)
+    people, version = gallery.people(), gallery.version
+    if args.json:
+        print(json.dumps({"version": version, "people": [person_json(p) for p in people]}, indent=2))
+        return 0
+    rows = [(p.ref, p.name, str(len(p.photos)), best_quality(p), date_text(p.added_ms)) for p in people]
+    print(table(("REF", "NAME", "PHOTOS", "BEST", "ADDED"), rows))
+    print(f"{len(people)} people, version {version}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    person = _configured(args).person(args.ref)
+    if args.json:
+        print(json.dumps(person_json(person), indent=2))
+        return 0
+    print(f"{person.ref}  {person.name}  (added {date_text(person.added_ms)})")
+    header = ("PHOTO", "FACE", "QUALITY", "YAW", "PITCH", "CROP", "MODELS", "ADDED")
+    print(table(header, [photo_row(photo) for photo in person.photos]))
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    version = _configured(args).remove(args.ref)
+    text = f"removed {args.ref} with all photos; the register is at version {version}"
+    print(json.dumps({"removed": args.ref, "version": version}) if args.json else text)
+    return 0
+
+
+def _roster(args: argparse.Namespace) -> int:
+    people = _configured(args).roster()
+    as_json = args.json or (args.out is not None and args.out.suffix.lower() == ".json")
+    text = roster_json(people) if as_json else roster_csv(people)
+    if args.out is None:
+        sys.stdout.write(text)
+        return 0
+    write_private(args.out, text)
+    print(f"wrote {len(people)} people to {args.out} (names: keep it private)", file=sys.stderr)
+    return 0
+
+
+def _reembed(args: argparse.Namespace) -> int:
+    from edge_app.cli.wiring import build_recogniser, load_config
+    from edge_app.identity.enrol import reembed
+
+    config = load_config(args.config)
+    with contextlib.closing(build_recogniser(config)) as recogniser:
+        photos, version = reembed(gallery=_gallery(config.gallery.path), recogniser=recogniser)
+        model = recogniser.model_sha256
+    text = f"embedded {photos} photos with model {model[:12]}; the register is at version {version}"
+    print(json.dumps({"photos": photos, "model_sha256": model, "version": version}) if args.json else text)
+    return 0
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file with names wholly or not at all, mode 0600.
+
+    Raises:
+        GalleryError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise GalleryError(f"cannot write {path} ({error.strerror})", fix="give another --out") from error
+
+
+def _configured(args: argparse.Namespace) -> Gallery:
+    from edge_app.cli.wiring import load_config
+
+    path = load_config(args.config).gallery.path
+    if not path.exists():
+        raise GalleryError(
+            f"{path} does not exist: nobody is registered", fix="see `dsr-edge people add --help`"
+        )
+    return _gallery(path)
+
+
+def _gallery(path: Path) -> Gallery:
+    from edge_app.identity.gallery import Gallery
+
+    return Gallery(path=path)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_app.cli import people
+from edge_app.cli.people_text import roster_csv, table
+from edge_app.errors import GalleryError, PhotoError
+from edge_app.identity.gallery import Gallery
+from tests.identity.thumbnail import ThumbnailRecogniser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+CONFIG = """\
+box: {{site: mine-1, node: box-01}}
+cameras:
+  - name: portal
+    zone: portal
+    source: {{kind: folder, path: pictures}}
+detector: {{kind: centerface, model: {detector}}}
+gallery: {{path: state/people.db, keep_crops: {crops}}}
+delivery: {{brokers: [{{host: 127.0.0.1}}]}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, centerface: Path) -> Path:
+    """Return a configuration with the real detector."""
+    path = tmp_path / "box.yaml"
+    path.write_text(CONFIG.format(detector=centerface, crops="true"))
+    return path
+
+
+@pytest.fixture
+def command(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Return ``dsr-edge people ...`` with thumbnails as recogniser: the model's own tests use the model."""
+    model = {"sha256": "d" * 64}
+    monkeypatch.setattr(
+        "edge_app.cli.wiring.build_recogniser",
+        lambda _config: ThumbnailRecogniser(model_sha256=model["sha256"]),
+    )
+
+    def run(*words: Any, model_sha256: str | None = None) -> int:
+        if model_sha256 is not None:
+            model["sha256"] = model_sha256
+        parser = argparse.ArgumentParser()
+        people.add_parser(parser.add_subparsers())
+        args = parser.parse_args(["people", *map(str, words), "--config", str(config)])
+        return people.run(args)
+
+    return run
+
+
+@pytest.fixture
+def registered(command: Callable[..., int], demo_photos: Mapping[str, Path], capsys: Any) -> None:
+    """Register two people."""
+    photos = [demo_photos["obama"], demo_photos["obama3"]]
+    assert command("add", "--ref", "C-1", "--name", "Zoë Ünal", *photos) == 0
+    assert command("add", "--ref", "C-2", "--name", "Smith, J.", demo_photos["biden"]) == 0
+    capsys.readouterr()
+
+
+def test_add_shows_each_photo_and_the_nearest_other(
+    command: Callable[..., int], registered: None, demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """One line a photo; refused ones with reason and fix; exit status 0 because one was good."""
+    photos = [demo_photos["astronaut"], demo_photos["biden"]]
+    assert command("add", "--ref", "C-3", "--name", "Eileen", *photos) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["PHOTO", "FACE", "QUALITY", "OWN", "NEAREST", "OTHER", "RESULT"]
+    assert lines[1].startswith("astronaut.png")
+    assert " C-" in lines[1]
+    assert lines[1].endswith("added")
+    assert lines[2].endswith("refused")
+    assert "refused: biden.jpg is the same file as one of C-2's" in lines
+    assert "C-3: 1 of 2 photo(s) registered; the register is at version 3" in lines
+
+
+def test_add_without_any_good_photo_fails(
+    command: Callable[..., int], config: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Each reason on the terminal, exit status 2, nobody registered."""
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(PhotoError, match=r"none of 1 photo\(s\) could be used for C-1") as caught:
+        command("add", "--ref", "C-1", "--name", "Ada", tmp_path / "empty.jpg")
+    assert caught.value.exit_status == 2
+    assert "refused: empty.jpg is empty (0 bytes)" in capsys.readouterr().out
+    assert Gallery(path=config.parent / "state" / "people.db").people() == ()
+
+
+def test_add_as_json_carries_all_numbers(
+    command: Callable[..., int], demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """What a program that registers people needs; no name in it."""
+    command("add", "--json", "--ref", "C-1", "--name", "Ada", demo_photos["obama"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["ref"], report["version"], report["added"]) == ("C-1", 1, 1)
+    (photo,) = report["photos"]
+    assert photo["added"] is True
+    assert photo["quality"]["face_px"] == pytest.approx(250, abs=10)
+    assert "Ada" not in json.dumps(report)
+
+
+def test_add_keeps_no_crops_where_the_configuration_says_so(
+    command: Callable[..., int], config: Path, demo_photos: Mapping[str, Path], centerface: Path
+) -> None:
+    """gallery.keep_crops: false."""
+    config.write_text(CONFIG.format(detector=centerface, crops="false"))
+    command("add", "--ref", "C-1", "--name", "Ada", demo_photos["obama"])
+    (stored,) = Gallery(path=config.parent / "state" / "people.db").crops()
+    assert stored.crop is None
+
+
+def test_list(command: Callable[..., int], registered: None, capsys: Any) -> None:
+    """Everybody on one line each, and the version."""
+    assert command("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["REF", "NAME", "PHOTOS", "BEST", "ADDED"]
+    assert lines[1].split()[:4] == ["C-1", "Zoë", "Ünal", "2"]
+    assert lines[2].startswith("C-2  Smith, J.")
+    assert lines[3] == "2 people, version 2"
+    command("list", "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["version"] == 2
+    assert [2, 1] == [len(person["photos"]) for person in document["people"]]
+
+
+def test_show(command: Callable[..., int], registered: None, capsys: Any) -> None:
+    """One person's photos with what was measured."""
+    assert command("show", "C-1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("C-1  Zoë Ünal  (added 2")
+    assert ["obama.jpg", "obama3.jpg"] == [line.split()[0] for line in lines[2:]]
+    assert all("dddddddd" in line and " kept " in line for line in lines[2:])
+    command("show", "C-1", "--json")
+    assert json.loads(capsys.readouterr().out)["photos"][0]["models"] == ["d" * 64]
+
+
+def test_remove(command: Callable[..., int], registered: None, capsys: Any) -> None:
+    """Gone, and a second time an error."""
+    assert command("remove", "C-1") == 0
+    assert "removed C-1 with all photos; the register is at version 3\n" == capsys.readouterr().out
+    with pytest.raises(GalleryError, match="nobody is registered as 'C-1'"):
+        command("remove", "C-1")
+
+
+def test_roster_as_csv_quotes_what_needs_quotes(
+    command: Callable[..., int], registered: None, capsys: Any
+) -> None:
+    """A comma in a name stays in the name."""
+    assert command("roster") == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [["reference", "name"], ["C-1", "Zoë Ünal"], ["C-2", "Smith, J."]]
+
+
+def test_roster_file_is_private_and_follows_its_ending(
+    command: Callable[..., int], registered: None, tmp_path: Path, capsys: Any
+) -> None:
+    """Names are in it: mode 0600, also over a file that everybody could read."""
+    out = tmp_path / "roster.json"
+    out.touch(mode=0o644)
+    command("roster", "--out", out)
+    assert json.loads(out.read_text("utf-8"))[0] == {"reference": "C-1", "name": "Zoë Ünal"}
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    command("roster", "--out", tmp_path / "roster.csv")
+    assert (tmp_path / "roster.csv").read_text("utf-8").startswith("reference,name\nC-1,")
+    assert capsys.readouterr().out == ""
+
+
+def test_roster_that_cannot_be_written_leaves_nothing(
+    command: Callable[..., int], registered: None, tmp_path: Path
+) -> None:
+    """No half a file, no temporary one."""
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(GalleryError, match="cannot write"):
+        command("roster", "--out", tmp_path / "none" / "roster.csv")
+    assert before == sorted(tmp_path.iterdir())
+
+
+def test_reembed_after_a_model_change(
+    command: Callable[..., int], registered: None, demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """Adding with the new model says what to run; running it makes adding work."""
+    more = ("add", "--ref", "C-3", "--name", "Eileen", demo_photos["astronaut"])
+    with pytest.raises(GalleryError, match="dsr-edge people reembed"):
+        command(*more, model_sha256="e" * 64)
+    assert command("reembed") == 0
+    assert (
+        capsys.readouterr().out == "embedded 3 photos with model eeeeeeeeeeee; the register is at version 3\n"
+    )
+    assert command(*more) == 0
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "C-1"), ("remove", "C-1"), ("roster",)])
+def test_without_a_register_nothing_is_made(
+    command: Callable[..., int], config: Path, words: tuple[str, ...]
+) -> None:
+    """Looking does not create the file."""
+    with pytest.raises(GalleryError, match="nobody is registered"):
+        command(*words)
+    assert not (config.parent / "state").exists()
+
+
+def test_table_is_aligned_and_has_no_trailing_blanks() -> None:
+    """The widest cell sets its column."""
+    assert table(("A", "B"), [("wide cell", "x"), ("y", "")]) == "A          B\nwide cell  x\ny"
+
+
+def test_empty_roster_is_a_header() -> None:
+    """The surface can read it."""
+    assert roster_csv([]) == "reference,name\n"
