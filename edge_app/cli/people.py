@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from edge_app.cli.wiring import build_detector, build_recogniser, load_config
+    from edge_app.wiring import build_detector, build_recogniser, load_config
     from edge_app.identity.enrol import EnrolOptions, enrol
 
     config = load_config(args.config)
@@ -146,7 +146,7 @@ def _roster(args: argparse.Namespace) -> int:
 
 
 def _reembed(args: argparse.Namespace) -> int:
-    from edge_app.cli.wiring import build_recogniser, load_config
+    from edge_app.wiring import build_recogniser, load_config
     from edge_app.identity.enrol import reembed
 
     config = load_config(args.config)
@@ -178,7 +178,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _configured(args: argparse.Namespace) -> Gallery:
-    from edge_app.cli.wiring import load_config
+    from edge_app.wiring import load_config
 
     path = load_config(args.config).gallery.path
     if not path.exists():

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: The long side of the network's input in pixels, and what a detection must score, unless configured.
 LONG_SIDE: Final = 640
 SCORE_THRESHOLD: Final = 0.5
+#: YuNet's scores run higher than CenterFace's.
+YUNET_SCORE: Final = 0.7
 NMS_IOU: Final = 0.3
 #: A box smaller than this (pixels of the picture) cannot hold five landmarks.
 _SMALLEST_BOX: Final = 2.0
@@ -186,7 +188,7 @@ class YuNet:
         self,
         path: Path,
         *,
-        score_threshold: float = 0.7,
+        score_threshold: float = YUNET_SCORE,
         nms_iou: float = NMS_IOU,
         long_side: int = LONG_SIDE,
     ) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NS_PER_S: Final = 1_000_000_000
 #: How often to look where systemd sets no limit.
 _DEFAULT_INTERVAL_S: Final = 5.0
+#: How often to look until everything has begun, so that READY is not late.
+_STARTING_S: Final = 0.2
 #: How many times within systemd's limit the watchdog is fed: three, so that one late beat costs nothing.
 _BEATS_PER_LIMIT: Final = 3.0
 _STACK_DEPTH: Final = 6
@@ -90,6 +92,7 @@ class Watchdog:
             names = [stage.name for stage in stages]
             msg = f"the table of stages must have rows of different names; received {names}"
             raise ValueError(msg)
+        self._known = frozenset(self._stages)
         self._clock = clock
         self._notify = notify
         self._interval = interval if interval is not None else default_interval_s()
@@ -113,8 +116,8 @@ class Watchdog:
         Raises:
             ValueError: no such stage: a typing error here would otherwise look like a frozen stage.
         """
-        if name not in self._stages:
-            msg = f"no stage {name!r} in the table; it has {sorted(self._stages)}"
+        if name not in self._known:
+            msg = f"no stage {name!r} in the table; it has {sorted(self._known)}"
             raise ValueError(msg)
         self._beats[name] = self._clock.mono_ns()
         self._threads[name] = threading.get_ident()
@@ -154,7 +157,7 @@ class Watchdog:
         """Look every `interval` seconds until `stop` is called from another thread."""
         while not self._stop.is_set():
             self.check()
-            self._stop.wait(self._interval)
+            self._stop.wait(self._interval if self._ready else min(self._interval, _STARTING_S))
 
     def stop(self) -> None:
         """Say that the service is stopping and end the thread. Safe to call twice."""

@@ -1,0 +1,234 @@
+"""The parts of one box: made from its configuration, opened together, closed together.
+
+`edge_app.daemon` runs them in its threads; this module only knows which part goes where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from edge_app import clock as clocks
+from edge_app import wiring
+from edge_app.annotate import ShowWriter
+from edge_app.capture.camera import Camera
+from edge_app.capture.newest import NewestFrame
+from edge_app.delivery.event import EnvelopeContext
+from edge_app.delivery.service import Delivery
+from edge_app.errors import OutboxFull
+from edge_app.faces.preprocess import PREPROCESS_SHA256
+from edge_app.faces.stage import FaceStage
+from edge_app.faces.track import Tracker
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.live import LiveMatcher
+from edge_app.identity.vote import IdentityStage
+from edge_app.presence.muster import Muster
+from edge_app.recognise import RecogniseWorker
+from edge_app.records import Event
+from edge_app.stages import CameraEnded, FacesWorker, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edge_app.clock import Clock
+    from edge_app.config import Config
+    from edge_app.config.schema import CameraConfig
+    from edge_app.records import FrameFaces, Identity
+
+    Work = Callable[[Callable[[], bool]], None]
+
+_log = structlog.get_logger(__name__)
+_RETRY_S: Final = 1.0
+_NS_PER_S: Final = 1_000_000_000
+#: Frames a second of the annotated video.
+_SHOW_FPS: Final = 12.5
+
+
+class Parts:
+    """Everything between the cameras and the broker.
+
+    Args:
+        config: what the box was told.
+        clock: monotonic and wall time.
+        beat: told a stage's name after every round of its work.
+        show: also write the first camera's annotated frames to this file.
+
+    Raises:
+        ModelError: a model is missing, altered or does not fit.
+        GalleryError: the register is there and cannot be used.
+        OutboxError: the outbox cannot be opened, or another process owns it.
+        ConfigError: a secret's file cannot be used.
+    """
+
+    def __init__(
+        self, config: Config, *, clock: Clock, beat: Callable[[str], None], show: Path | None = None
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._beat = beat
+        self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
+        self._detector = wiring.build_detector(config)
+        self._recogniser = wiring.build_recogniser(config)
+        self._matcher = self._open_register()
+        self._registered = self._matcher()
+        self._mustered_ns = clock.mono_ns()
+        self._context = EnvelopeContext(
+            site=config.box.site,
+            node=config.box.node,
+            boot=clocks.boot_id(),
+            backend=self._recogniser.backend,
+            model_sha=self._recogniser.model_sha256,
+            gallery_version=self._registered.version,
+        )
+        self._delivery = Delivery(
+            options=wiring.delivery_options(config),
+            context=self._context,
+            clock=clock,
+            on_beat=lambda: self._beat("delivery"),
+        )
+        self._delivery.start()
+        zones = {camera.name: camera.zone for camera in config.cameras}
+        self._muster = Muster(
+            zones=zones,
+            away_s=config.presence.absent_after_s,
+            standing_alarms=self._delivery.standing_alarms(),
+        )
+        self._faces: Slot[FrameFaces | CameraEnded] = Slot()
+        self._recognise = self._make_recognise(zones)
+
+    def works(self) -> dict[str, Work]:
+        """Return what each stage does, by its name in the daemon's table; ``recognise`` is the last."""
+        turn = threading.Lock()
+        works: dict[str, Work] = {}
+        for camera in self._config.cameras:
+            newest = NewestFrame(keep_all=wiring.source_spec(camera).keeps_all)
+            works[f"capture:{camera.name}"] = self._make_camera(camera, newest).run
+            works[f"faces:{camera.name}"] = self._make_faces(camera, newest, turn).run
+        works["recognise"] = self._recognise.run
+        return works
+
+    def submit(self, event: Event) -> None:
+        """Hand over `event` for good; waits for as long as the outbox takes nothing.
+
+        Raises:
+            OutboxError: delivery has ended.
+        """
+        while not self._submitted(event):
+            pass
+
+    def _submitted(self, event: Event) -> bool:
+        try:
+            self._delivery.submit(event, timeout=_RETRY_S)
+        except OutboxFull as error:
+            _log.error("outbox_takes_nothing", error=error.what, fix=error.fix)
+            return False
+        return True
+
+    def say_started(self) -> None:
+        """Submit ``box_start``, and log what was chosen."""
+        _log.info(
+            "box_start",
+            site=self._config.box.site,
+            node=self._config.box.node,
+            recogniser=self._recogniser.manifest.name,
+            backend=self._recogniser.backend,
+            reason=self._recogniser.reason,
+            detector=self._config.detector.kind,
+            detector_backend=self._detector.backend,
+            threshold=round(self._registered.threshold, 3),
+            registered=len(self._registered.refs),
+            gallery_version=self._registered.version,
+        )
+        data: dict[str, Any] = {"version": wiring.version(), "clean": self._delivery.clean_before}
+        self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=data))
+
+    def say_stopping(self, reason: str) -> None:
+        """Submit ``box_stop``."""
+        self.submit(Event(kind="box_stop", mono_ns=self._clock.mono_ns(), data={"reason": reason}))
+
+    def close(self, *, timeout: float) -> bool:
+        """Commit everything, say goodbye and let go of all; returns whether that was done in time."""
+        done = self._delivery.stop(timeout)
+        if self._show is not None:
+            self._show.close()
+        self._recogniser.close()
+        self._detector.close()
+        return done
+
+    def _open_register(self) -> LiveMatcher:
+        threshold = self._config.recogniser.threshold
+        return LiveMatcher(
+            gallery=Gallery(path=self._config.gallery.path),
+            model_sha256=self._recogniser.model_sha256,
+            preprocess_sha256=PREPROCESS_SHA256,
+            threshold=self._recogniser.threshold if threshold is None else threshold,
+            clock=self._clock,
+        )
+
+    def _make_camera(self, camera: CameraConfig, newest: NewestFrame) -> Camera:
+        return Camera(
+            name=camera.name,
+            zone=camera.zone,
+            spec=wiring.source_spec(camera),
+            newest=newest,
+            clock=self._clock,
+            beat=lambda: self._beat(f"capture:{camera.name}"),
+            on_state=self._recognise.camera_state,
+            blind_after_s=camera.blind_after_s,
+        )
+
+    def _make_faces(self, camera: CameraConfig, newest: NewestFrame, turn: threading.Lock) -> FacesWorker:
+        limits = wiring.quality_limits(self._config)
+        return FacesWorker(
+            camera=camera.name,
+            newest=newest,
+            stage=FaceStage(detector=self._detector, tracker=Tracker(), limits=limits),
+            turn=turn,
+            out=self._faces,
+            beat=lambda: self._beat(f"faces:{camera.name}"),
+        )
+
+    def _make_recognise(self, zones: Mapping[str, str]) -> RecogniseWorker:
+        return RecogniseWorker(
+            faces=self._faces,
+            recogniser=self._recogniser,
+            identity=IdentityStage(self._matcher, options=wiring.vote_options(self._config)),
+            muster=self._muster,
+            zones=zones,
+            submit=self.submit,
+            mono_ns=self._clock.mono_ns,
+            beat=lambda: self._beat("recognise"),
+            on_tick=self._tick,
+            watch=None if self._show is None else self._watch,
+        )
+
+    def _watch(self, faces: FrameFaces, identities: Mapping[str, Identity]) -> None:
+        if self._show is not None and faces.frame.camera == self._config.cameras[0].name:
+            self._show.add(faces, identities)
+
+    def _tick(self, now_ns: int) -> None:
+        """Look at the register and show the muster; about once a second, in the ``recognise`` thread."""
+        self._follow_register(now_ns)
+        due = now_ns - self._mustered_ns >= self._config.presence.muster_every_s * _NS_PER_S
+        if due:
+            self._mustered_ns = now_ns
+        self._delivery.publish_muster(self._muster.snapshot(now_ns), as_event=due)
+
+    def _follow_register(self, now_ns: int) -> None:
+        before, now = self._registered, self._matcher()
+        if now.version == before.version:
+            return
+        self._registered = now
+        self._context = dataclasses.replace(self._context, gallery_version=now.version)
+        self._delivery.set_context(self._context)
+        _log.info("gallery_changed", gallery_version=now.version, registered=len(now.refs))
+        data = {
+            "gallery_version": now.version,
+            "previous_version": before.version,
+            "registered": len(now.refs),
+        }
+        self.submit(Event(kind="gallery_changed", mono_ns=now_ns, data=data))
