@@ -189,6 +189,11 @@ class Delivery:
         """Let events submitted from now on say `context` about the box."""
         self._context = context
 
+    @property
+    def clean_before(self) -> bool:
+        """Whether the run before this one ended with a goodbye, or there was none; known after `start`."""
+        return self._clean_before
+
     def standing_alarms(self) -> tuple[str, ...]:
         """Return the ids of the alarms that stood in the outbox at `start`: an earlier run raised them."""
         return self._stood
