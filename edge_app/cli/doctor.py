@@ -6,21 +6,16 @@ Exit status: 0 all is well, 1 there is something to look at, 2 there is somethin
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_app.cli.parsers import add_config_option
-from edge_app.errors import ConfigError, SourceError
+from edge_app.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
 
     from edge_app.cli.parsers import SubParsers
-    from edge_app.config.schema import CameraConfig
     from edge_app.health.doctor import Check
-    from edge_app.records import Frame
-
-#: Pictures that a camera gives before its exposure is right.
-_SETTLE: Final = 10
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -65,29 +60,6 @@ def _checks(args: argparse.Namespace) -> list[Check]:
         detector=wiring.build_detector,
         recogniser=wiring.build_recogniser,
         delivery=wiring.delivery_options,
-        first_frame=first_frame,
+        first_frame=wiring.first_frame,
     )
     return table.box_checks(args.config, config, openers, clock)
-
-
-def first_frame(camera: CameraConfig) -> Frame:
-    """Open the camera and return a picture of it, after a live one has had time to set its exposure.
-
-    Raises:
-        SourceError: it does not open, or gives no picture.
-    """
-    from edge_app.capture.sources import open_source
-    from edge_app.cli.wiring import source_spec
-    from edge_app.records import Frame
-
-    spec = source_spec(camera)
-    source = open_source(spec)
-    try:
-        pixels = source.read()
-        for _ in range(_SETTLE if spec.live else 0):
-            pixels = source.read()
-    finally:
-        source.close()
-    if pixels is None:
-        raise SourceError(f"{spec.shown} holds no picture", fix="give a recording or a folder with pictures")
-    return Frame(camera=camera.name, index=0, mono_ns=0, pixels=pixels)

@@ -48,7 +48,7 @@ def add_parser(subparsers: SubParsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Send one event; 0 when it was delivered or handed to the daemon, 7 when it waits in the outbox."""
-    from edge_app.cli.wiring import delivery_options, load_config
+    from edge_app.wiring import delivery_options, load_config
     from edge_app.delivery.event import KINDS
     from edge_app.delivery.lock import is_owned
 

@@ -53,7 +53,7 @@ def add_parser(subparsers: SubParsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the verb says; returns the exit status."""
-    from edge_app.cli.wiring import delivery_options, load_config
+    from edge_app.wiring import delivery_options, load_config
 
     return int(args.work(args, delivery_options(load_config(args.config))))
 

@@ -44,7 +44,7 @@ def command(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     """Return ``dsr-edge people ...`` with thumbnails as recogniser: the model's own tests use the model."""
     model = {"sha256": "d" * 64}
     monkeypatch.setattr(
-        "edge_app.cli.wiring.build_recogniser",
+        "edge_app.wiring.build_recogniser",
         lambda _config: ThumbnailRecogniser(model_sha256=model["sha256"]),
     )
 
