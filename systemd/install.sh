@@ -158,18 +158,18 @@ install_python() {
     act $pip --no-deps --no-index --force-reinstall "${wheel:-the wheel built from $checkout}"
 }
 
+# The recogniser comes with the checkout; the detector was fetched and prepared by `run.py setup demo`.
 install_models() {
     say "models in $prefix/models"
-    found=0
-    for file in "$checkout"/models/*; do
+    for file in "$checkout"/models/* "$checkout"/.cache/models/*; do
         case $file in *.json|*.onnx|*.sig)
-            place 644 "$file" "$prefix/models/${file##*/}"
-            found=1 ;;
+            [ ! -e "$file" ] || place 644 "$file" "$prefix/models/${file##*/}" ;;
         esac
     done
-    [ "$found" = 1 ] || echo "   none in $checkout/models yet: put them into $prefix/models later"
-    [ -e "$checkout/models/centerface.onnx" ] ||
-        echo "   the detector centerface.onnx is not in the checkout: python3 run.py setup demo fetches it"
+    for name in centerface dsr_inception; do
+        [ -e "$checkout/models/$name.json" ] || [ -e "$checkout/.cache/models/$name.json" ] ||
+            echo "   missing: $name.json; python3 run.py setup demo prepares the detector"
+    done
 }
 
 install_config() {
