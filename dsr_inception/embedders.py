@@ -1,0 +1,166 @@
+"""Three recognisers behind one face: ours, the MobileFaceNet peer, and dlib's CC0 embedder.
+
+Every one takes the same aligned crops, (N, 224, 224, 3) uint8 RGB as ``edge_app.faces.preprocess.align``
+makes them, and gives unit vectors, so that figures stand side by side on the same pictures. The peer's
+112x112 template is ours at half the size. dlib wants its own chip: its five-point predictor runs on the
+crop, at the place where faces lie in the template.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import cv2
+import numpy as np
+
+from edge_app.faces.preprocess import CROP_SIZE, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Crops = npt.NDArray[np.uint8]
+    Vectors = npt.NDArray[np.float32]
+
+BATCH: Final = 16
+#: Where a face detector's box lies in the 224 crop (left, top, right, bottom), measured on LFW.
+DLIB_BOX: Final = (19, 48, 199, 229)
+DLIB_MEAN: Final = (122.782, 117.001, 104.298)
+DLIB_CHIP: Final = 150
+
+
+class Embedder(Protocol):
+    """Aligned crops in, unit vectors out."""
+
+    name: str
+
+    def embed(self, crops: Crops) -> Vectors:
+        """Return (N, D) float32 of unit length for (N, 224, 224, 3) uint8 RGB."""
+        ...
+
+
+def unit(vectors: npt.ArrayLike) -> Vectors:
+    """Return each row divided by its length, (N, D) float32."""
+    array = np.asarray(vectors, np.float32)
+    length = np.maximum(np.linalg.norm(array, axis=-1, keepdims=True), 1e-12)
+    return np.asarray(array / length, np.float32)
+
+
+def _session(model: Path | bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxEmbedder:
+    """Any ONNX recogniser that takes (N, 3, S, S) and gives (N, D).
+
+    Args:
+        path: of the model file.
+        name: how tables call it.
+        side: the input's side; the 224 crop is reduced to it.
+        raw: give 0..255 where True, -1..1 where False.
+        threads: of ONNX Runtime.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, side: int = CROP_SIZE, raw: bool = False, threads: int = 1
+    ) -> None:
+        self.name = name
+        self._side, self._raw = side, raw
+        self._session = _session(path, threads)
+        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0].shape[0]
+        self._batch = first if isinstance(first, int) else BATCH
+
+    def embed(self, crops: Crops) -> Vectors:
+        """See `Embedder`."""
+        found: list[npt.NDArray[Any]] = []
+        for start in range(0, len(crops), self._batch):
+            part: npt.NDArray[Any] = crops[start : start + self._batch]
+            if self._side != CROP_SIZE:
+                size = (self._side, self._side)
+                part = np.stack([cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in part])
+            ready = part.astype(np.float32) if self._raw else normalise(part)
+            fed = np.ascontiguousarray(ready.transpose(0, 3, 1, 2))
+            found.append(self._session.run(None, {self._input: fed})[0])
+        return unit(np.concatenate(found))
+
+
+class KerasEmbedder:
+    """A Keras recogniser, for choices during training."""
+
+    def __init__(self, model: Any, *, name: str = "keras") -> None:
+        self.name = name
+        self._model = model
+
+    def embed(self, crops: Crops) -> Vectors:
+        """See `Embedder`."""
+        parts = (normalise(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH))
+        return unit(np.concatenate([np.asarray(self._model(part, training=False)) for part in parts]))
+
+
+class DlibEmbedder:
+    """dlib's face embedder, converted to ONNX (`teacher`), with its five-point predictor.
+
+    Args:
+        folder: holds ``dlib_face_recognition_resnet_model_v1.dat`` and
+            ``shape_predictor_5_face_landmarks.dat`` of the package face-recognition-models 0.3.0 (CC0).
+        threads: of ONNX Runtime.
+    """
+
+    name = "dlib"
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        import dlib
+
+        from dsr_inception.teacher import onnx_from_dlib
+
+        weights = folder / "dlib_face_recognition_resnet_model_v1.dat"
+        self._session = _session(onnx_from_dlib(weights.read_bytes()), threads)
+        self._predictor = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
+        self._box = dlib.rectangle(*DLIB_BOX)
+        self._chip = dlib.get_face_chip
+
+    def chip(self, crop: Crops) -> Crops:
+        """Return dlib's own 150x150 chip of one 224 crop."""
+        crop = np.ascontiguousarray(crop)
+        shape = self._predictor(crop, self._box)
+        return np.asarray(self._chip(crop, shape, DLIB_CHIP, 0.25), np.uint8)
+
+    def embed(self, crops: Crops) -> Vectors:
+        """See `Embedder`."""
+        return unit(self.descriptors(crops))
+
+    def descriptors(self, crops: Crops) -> Vectors:
+        """Return dlib's descriptors as they are, (N, 128), lengths kept: distillation centres them."""
+        found: list[npt.NDArray[Any]] = []
+        for start in range(0, len(crops), BATCH):
+            chips = np.stack([self.chip(c) for c in crops[start : start + BATCH]]).astype(np.float32)
+            fed = ((chips - np.array(DLIB_MEAN, np.float32)) / 256).transpose(0, 3, 1, 2)
+            found.append(self._session.run(None, {"input": np.ascontiguousarray(fed)})[0])
+        return np.concatenate(found).astype(np.float32)
+
+
+def with_flip(embedder: Embedder, crops: Crops) -> Vectors:
+    """Return the mean of a crop's and its mirror image's vectors, of unit length."""
+    return unit(embedder.embed(crops) + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+
+
+def peer(folder: Path) -> list[Embedder]:
+    """Return the MobileFaceNet peer of the data folder, if it is there; for comparison only."""
+    path = folder / "models" / "peer_mobilefacenet_y1.onnx"
+    return [OnnxEmbedder(path, name="mobilefacenet-peer", side=112, raw=True)] if path.is_file() else []
+
+
+def all_embedders(model: Path, data: Path, dlib_folder: Path | None) -> Sequence[Embedder]:
+    """Return ours, and the comparisons whose files are at hand."""
+    ours: list[Embedder] = [OnnxEmbedder(model, name="dsr-inception")]
+    dlibs: list[Embedder] = [DlibEmbedder(dlib_folder)] if dlib_folder else []
+    return [*ours, *peer(data), *dlibs]
