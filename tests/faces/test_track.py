@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_app.faces.preprocess import ARCFACE_TEMPLATE_112
+from edge_app.faces.track import Tracker, TrackLimits
+from edge_app.records import Box, Face
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_app.faces.detect import CenterFace
+
+    Path = Callable[[float], list[tuple[float, float]]]
+
+MS = 1_000_000
+
+
+def face(x: float, y: float = 100.0, *, size: float = 60.0, score: float = 0.9) -> Face:
+    """Return a face whose centre is at (x, y)."""
+    landmarks = (ARCFACE_TEMPLATE_112 - 56) * (size / 112) + [x, y]
+    box = Box(x=x - size / 2, y=y - size / 2, width=size, height=size)
+    return Face(box=box, landmarks=landmarks.astype(np.float32), score=score)
+
+
+def test_face_that_moves_is_one_track() -> None:
+    """A walk across the picture at 12.5 frames/s has one name."""
+    tracker = Tracker()
+    names = {tracker.update([face(50 + 12 * i)], i * 80 * MS).ids for i in range(40)}
+    assert {("t000001",)} == names
+
+
+def test_names_are_never_reused() -> None:
+    """Who comes after somebody has gone is somebody else."""
+    tracker = Tracker()
+    assert ("t000001", "t000002") == tracker.update([face(50), face(400)], 0).ids
+    assert ("t000001", "t000002") == tracker.update([], 3000 * MS).ended
+    assert ("t000003",) == tracker.update([face(50)], 3080 * MS).ids
+
+
+@pytest.mark.parametrize("step_ms", [33, 80, 200])
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda t: [(100 + 200 * t, 100.0), (500 - 200 * t, 100.0)],  # straight through each other
+        lambda t: [(100 + 200 * t, 90.0), (500 - 200 * t, 110.0)],  # passing closely
+        lambda t: [(300 - 100 + 100 * t, 100.0), (300.0, 100.0 + 150 * (t - 1))],  # at right angles
+        lambda t: [(100 + 300 * t, 100.0), (220 + 180 * t, 104.0)],  # overtaking
+    ],
+    ids=["head-on", "close", "right-angle", "overtaking"],
+)
+def test_crossing_people_keep_their_names(
+    path: Callable[[float], list[tuple[float, float]]], step_ms: int
+) -> None:
+    """Two who cross leave with the names that they came with, in any order of detection, noise included."""
+    rng = np.random.default_rng(4)
+    tracker = Tracker()
+    for step in range(2000 // step_ms + 1):
+        places = path(step * step_ms / 1000)
+        faces = [face(x + rng.normal(0, 1.0), y + rng.normal(0, 1.0)) for x, y in places]
+        order = rng.permutation(2)
+        ids = tracker.update([faces[i] for i in order], step * step_ms * MS).ids
+        assert ("t000001", "t000002") == tuple(sorted(filter(None, ids)))
+        if step == 0:
+            owner = {int(i): name for i, name in zip(order, ids, strict=True)}
+    assert owner == {int(i): name for i, name in zip(order, ids, strict=True)}
+
+
+def test_missed_frames_do_not_end_a_track() -> None:
+    """Half a second without detection, while walking on, is bridged."""
+    tracker = Tracker()
+    for i in range(10):
+        tracker.update([face(50 + 10 * i)], i * 80 * MS)
+    for i in range(10, 16):
+        assert () == tracker.update([], i * 80 * MS).ended
+    assert ("t000001",) == tracker.update([face(50 + 10 * 16)], 16 * 80 * MS).ids
+
+
+@pytest.mark.parametrize("frames", [2, 50])
+def test_track_ends_by_time_not_by_frames(frames: int) -> None:
+    """Few or many empty frames: it is the second of silence that counts, and it is told once."""
+    tracker = Tracker(limits=TrackLimits(max_silence_s=1.0))
+    tracker.update([face(50)], 0)
+    ended: list[str] = []
+    for i in range(1, frames + 1):
+        ended.extend(tracker.update([], round(i * 1000 / frames) * MS).ended)
+    assert [] == ended
+    assert ("t000001",) == tracker.update([], 1001 * MS).ended
+    assert () == tracker.update([], 1100 * MS).ended
+    assert () == tracker.active
+
+
+def test_jump_is_somebody_else() -> None:
+    """Nobody moves by five faces in a frame, or grows to thrice the size."""
+    tracker = Tracker()
+    tracker.update([face(100)], 0)
+    assert ("t000002",) == tracker.update([face(400)], 80 * MS).ids
+    assert ("t000003",) == tracker.update([face(400, size=180)], 160 * MS).ids
+
+
+def test_walking_towards_the_camera_is_one_track() -> None:
+    """A face that grows steadily stays the same."""
+    tracker = Tracker()
+    names = {tracker.update([face(300, size=30 * 1.06**i)], i * 80 * MS).ids[0] for i in range(40)}
+    assert {"t000001"} == names
+
+
+def test_weak_detection_continues_but_does_not_begin() -> None:
+    """A weak score keeps a track alive, and makes none of its own."""
+    tracker = Tracker(limits=TrackLimits(min_score_new=0.6))
+    assert (None,) == tracker.update([face(100, score=0.5)], 0).ids
+    assert ("t000001",) == tracker.update([face(100, score=0.7)], 80 * MS).ids
+    assert ("t000001",) == tracker.update([face(105, score=0.5)], 160 * MS).ids
+
+
+def test_time_that_stands_still_breaks_nothing() -> None:
+    """Two frames with one time stamp, or one that goes back, neither divide by zero nor end anything."""
+    tracker = Tracker()
+    for stamp in (5 * MS, 5 * MS, 4 * MS, 6 * MS):
+        assert ("t000001",) == tracker.update([face(100)], stamp).ids
+
+
+def test_finish_ends_everybody() -> None:
+    """When the camera has ended, all tracks have, once."""
+    tracker = Tracker()
+    tracker.update([face(50), face(300)], 0)
+    assert ("t000001", "t000002") == tracker.finish()
+    assert () == tracker.finish()
+
+
+def test_people_of_the_clips_have_one_track_each(clips: list[Any], detector: CenterFace) -> None:
+    """On real video at 6 frames/s there are exactly as many tracks as people, from first to last frame."""
+    for name, frames, count in clips:
+        tracker = Tracker()
+        seen = [
+            sorted(filter(None, tracker.update(detector.detect(frame), i * 160 * MS).ids))
+            for i, frame in enumerate(frames[::2])
+        ]
+        assert [[f"t{number:06d}" for number in range(1, count + 1)]] * len(seen) == seen, name
