@@ -54,16 +54,18 @@ def main() -> int:
     met = True
     print(f"{'people':>7} {'photos':>6} {'dim':>4} {'pooling':>10} {'p50 ms':>8} {'p99 ms':>8}  bar")
     for photos, dim, pooling in (
-        (1, 128, Pooling.MAX),
-        (1, 256, Pooling.MAX),
+        (1, 128, Pooling.TEMPLATE),
+        (3, 128, Pooling.TEMPLATE),
+        (3, 256, Pooling.TEMPLATE),
         (3, 128, Pooling.MAX),
         (3, 256, Pooling.MAX),
         (3, 128, Pooling.MEAN_TOP2),
     ):
         snapshot = snapshot_of(people=PEOPLE, photos=photos, dim=dim)
         p50, p99 = milliseconds(Matcher(snapshot=snapshot, threshold=0.4, pooling=pooling), dim)
-        bar = f"<= {BAR_MS} ms: {'met' if p50 <= BAR_MS else 'MISSED'}" if photos == 1 else ""
-        met = met and (photos != 1 or p50 <= BAR_MS)
+        counts = pooling is Pooling.TEMPLATE  # the box's own way; the others are for comparison
+        bar = f"<= {BAR_MS} ms: {'met' if p50 <= BAR_MS else 'MISSED'}" if counts else ""
+        met = met and (not counts or p50 <= BAR_MS)
         print(f"{PEOPLE:>7} {photos:>6} {dim:>4} {pooling.value:>10} {p50:>8.3f} {p99:>8.3f}  {bar}")
     return 0 if met else 1
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_app.errors import PhotoError
+from edge_app.identity.match import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge_app.identity.snapshot import GallerySnapshot
+    from edge_app.records import Embedding
 
 #: Two photos of one moment are this alike only if one is a copy of the other.
 COPY: Final = 0.999
-#: "Unlike" the person's own photos: less than this share of the threshold.
+#: "Unlike" the person's own photos: this much below the threshold, as a share of what lies between
+#: the threshold and 1 (models differ in how far they spread faces).
 UNLIKE_SHARE: Final = 0.5
 _ENOUGH_TO_AGREE: Final = 2
 _Near = tuple[str, float] | None
@@ -52,18 +55,19 @@ class Neighbours:
     Args:
         ref: whose photos they are.
         snapshot: the register.
-        batch: (D,) float32 vectors of the command's photos.
+        batch: the embeddings of the command's photos.
     """
 
-    def __init__(
-        self, *, ref: str, snapshot: GallerySnapshot, batch: Sequence[npt.NDArray[np.float32]]
-    ) -> None:
+    def __init__(self, *, ref: str, snapshot: GallerySnapshot, batch: Sequence[Embedding]) -> None:
+        self.ref = ref
         self._snapshot = snapshot
-        refs = np.array([snapshot.refs[owner] for owner in snapshot.owners], dtype=object)
-        self._own = snapshot.vectors[refs == ref] if len(refs) else None
-        self._others = snapshot.vectors[refs != ref] if len(refs) else None
-        self._other_refs = [str(other) for other in refs[refs != ref]] if len(refs) else []
-        self._batch = np.stack(batch) if batch else np.zeros((0, 0), np.float32)
+        self._matcher = Matcher(snapshot=snapshot, threshold=1.0)
+        self._embeddings = batch
+        self._batch = (
+            np.stack([embedding.vector for embedding in batch]) if batch else np.zeros((0, 0), np.float32)
+        )
+        own = [snapshot.refs[owner] == ref for owner in snapshot.owners]
+        self._own = snapshot.vectors[np.array(own, bool)]
         self._refused: set[int] = set()
 
     def refuse(self, index: int) -> None:
@@ -71,23 +75,32 @@ class Neighbours:
         self._refused.add(index)
 
     def nearest_other(self, index: int) -> tuple[str, float] | None:
-        """Return the nearest other person and the similarity to them."""
-        if self._others is None or len(self._others) == 0:
+        """Return the other person whom the box takes photo `index` for first, and the similarity."""
+        scores = self._matcher.scores(self._embeddings[index])
+        others = [
+            (float(s), ref) for s, ref in zip(scores, self._snapshot.refs, strict=True) if ref != self.ref
+        ]
+        if not others:
             return None
-        scores = self._others @ self._batch[index]
-        best = int(scores.argmax())
-        return self._other_refs[best], float(scores[best])
+        score, ref = max(others)
+        return ref, score
+
+    def copy_of(self, index: int) -> str | None:
+        """Return whose photo the same picture is: registered, or earlier in the command."""
+        if len(self._snapshot.vectors):
+            scores = self._snapshot.vectors @ self._batch[index]
+            best = int(scores.argmax())
+            if scores[best] > COPY:
+                return self._snapshot.refs[self._snapshot.owners[best]]
+        earlier = [self._batch[i] for i in range(index) if i not in self._refused]
+        if earlier and float((np.stack(earlier) @ self._batch[index]).max()) > COPY:
+            return self.ref
+        return None
 
     def own(self, index: int) -> npt.NDArray[np.float32]:
         """Return the similarity to each other photo of the person, registered ones first."""
         scores: npt.NDArray[np.float32] = self._own_vectors(index) @ self._batch[index]
         return scores
-
-    def copies(self, index: int) -> bool:
-        """Return whether a registered photo of the person, or an earlier one of the command, is the same."""
-        vectors = [] if self._own is None else list(self._own)
-        vectors += [self._batch[i] for i in range(index) if i not in self._refused]
-        return bool(len(vectors)) and float((np.stack(vectors) @ self._batch[index]).max()) > COPY
 
     def others_agree(self, index: int, threshold: float) -> bool:
         """Return whether the person's other photos, at least two, are each like another one of them."""
@@ -100,7 +113,7 @@ class Neighbours:
 
     def _own_vectors(self, index: int) -> npt.NDArray[np.float32]:
         batch = [v for i, v in enumerate(self._batch) if i != index and i not in self._refused]
-        parts = [part for part in (self._own, np.array(batch)) if part is not None and len(part)]
+        parts = [part for part in (self._own, np.array(batch)) if len(part)]
         width = self._batch.shape[1]
         return np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, width), np.float32)
 
@@ -128,22 +141,23 @@ class Checks:
         other, own = self._near.nearest_other(index), self._near.own(index)
         own_score = float(own.max()) if len(own) else None
         warnings: list[str] = []
-        refused = self._copy(index, name, other) or self._lookalike(name, other, warnings)
+        refused = self._copy(index, name) or self._lookalike(name, other, warnings)
         refused = refused or self._outlier(index, name, other, own_score, warnings)
         if refused is not None:
             self._near.refuse(index)
         ref, score = other or (None, None)
         return Finding(refused, ref, score, own_score, tuple(warnings))
 
-    def _copy(self, index: int, name: str, other: _Near) -> PhotoError | None:
-        if other is not None and other[1] > COPY:
-            return PhotoError(
-                f"{name} is a copy of a photo that is registered for {other[0]}",
-                fix="check whose photo it is; remove the other person first if it was theirs by mistake",
-            )
-        if self._near.copies(index):
+    def _copy(self, index: int, name: str) -> PhotoError | None:
+        owner = self._near.copy_of(index)
+        if owner is None:
+            return None
+        if owner == self._near.ref:
             return PhotoError(f"{name} is a copy of another photo of this person", fix="leave it out")
-        return None
+        return PhotoError(
+            f"{name} is a copy of a photo that is registered for {owner}",
+            fix="check whose photo it is; remove the other person first if it was theirs by mistake",
+        )
 
     def _lookalike(self, name: str, other: _Near, warnings: list[str]) -> PhotoError | None:
         if other is None or other[1] < self._threshold:
@@ -167,9 +181,10 @@ class Checks:
     ) -> PhotoError | None:
         if own is None or own >= self._threshold:
             return None
+        unlike = self._threshold - UNLIKE_SHARE * (1.0 - self._threshold)
         if other is not None and other[1] > own:
             what = f"is more like {other[0]} ({other[1]:.2f}) than like this person's photos ({own:.2f})"
-        elif own < UNLIKE_SHARE * self._threshold and self._near.others_agree(index, self._threshold):
+        elif own < unlike and self._near.others_agree(index, self._threshold):
             what = f"is unlike all of this person's other photos (similarity {own:.2f})"
         else:
             warnings.append(f"little like this person's other photos (similarity {own:.2f}): add more photos")

@@ -138,7 +138,7 @@ def enrol(
     candidates, refused = _read_all(paths, known, ref, detector, options.limits)
     embeddings = _embed([candidate.crop for candidate in candidates], recogniser)
     checks = Checks(
-        neighbours=Neighbours(ref=ref, snapshot=snapshot, batch=[e.vector for e in embeddings]),
+        neighbours=Neighbours(ref=ref, snapshot=snapshot, batch=embeddings),
         threshold=options.threshold,
         allow_lookalike=options.allow_lookalike,
         allow_unlike=options.allow_unlike,

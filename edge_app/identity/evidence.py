@@ -37,8 +37,9 @@ class VoteOptions:
             and are recognised then, and an unknown person is an alarm.
         window_views: how many of the latest views count.
         window_s: how old a view may be, seconds.
-        change_gain: what is added to threshold and margin before a decision is changed.
-        keep_slack: how far below the threshold the named person may fall and stay named.
+        change_gain: what is added to threshold and margin before a decision is changed, as a share of
+            what lies between the threshold and 1 (models differ in how far they spread faces).
+        keep_slack: how far below the threshold the named person may fall and stay named; same unit.
         change_patience: consecutive views that must ask for a change; doubles with every change of
             the track, up to `max_patience`.
         max_patience: see there.
@@ -53,8 +54,8 @@ class VoteOptions:
     unknown_views: int = 6
     window_views: int = 12
     window_s: float = 10.0
-    change_gain: float = 0.03
-    keep_slack: float = 0.10
+    change_gain: float = 0.05
+    keep_slack: float = 0.17
     change_patience: int = 4
     max_patience: int = 48
     reembed_ms: int = 400
@@ -238,12 +239,14 @@ def _first(now: _Standing, options: VoteOptions) -> Verdict:
 def _revised(now: _Standing, options: VoteOptions, current: Verdict) -> Verdict:
     """Keep `current` while its lower bars hold, change it only over the higher ones."""
     named = current.decision is Decision.NAMED
-    floor = now.threshold - options.keep_slack if named else now.threshold + options.change_gain
+    gain = options.change_gain * (1.0 - now.threshold)
+    slack = options.keep_slack * (1.0 - now.threshold)
+    floor = now.threshold - slack if named else now.threshold + gain
     if named and now.person_ref == current.person_ref and now.passes(floor, options.margin / 2):
         return now.named()
     if not now.enough:
         return current
-    if now.passes(now.threshold + options.change_gain, options.margin + options.change_gain):
+    if now.passes(now.threshold + gain, options.margin + gain):
         return now.named()
     if now.score is not None and now.score >= floor:
         return now.nobody(Decision.UNDECIDED, Rejection.AMBIGUOUS)

@@ -45,7 +45,7 @@ class LiveMatcher:
         threshold: float,
         clock: Clock,
         every_s: float = 1.0,
-        pooling: Pooling = Pooling.MAX,
+        pooling: Pooling = Pooling.TEMPLATE,
     ) -> None:
         self._gallery = gallery
         self._key = (model_sha256, preprocess_sha256)

@@ -1,8 +1,8 @@
 """Whom an embedding is most like: cosine similarity to every registered photo, the best a person.
 
-One matrix-vector product gives the similarity to every photo; a person's is the best of theirs (or
-the mean of their two best: `Pooling`). The nearest is not yet the identity: the threshold, the
-margin over the second best *other* person and the vote over a track decide that (`vote`).
+One matrix-vector product gives the similarity to every person (or to every photo, and a person's is
+pooled from theirs: `Pooling`). The nearest is not yet the identity: the threshold, the margin over
+the second best *other* person and the vote over a track decide that (`vote`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 
 class Pooling(str, Enum):
-    """How the similarities to a person's photos become one."""
+    """How a person's photos become one similarity.
 
+    `TEMPLATE` compares with the mean of the person's embeddings (normalised). Measured on the 16
+    development people (1, 3 or 5 photos registered, 600 strangers, an embedder that is not ours): it
+    names as many as the others or more, and above all a stranger's best similarity does not grow
+    with the number of photos (the threshold for 1 % stays at .37 to .38; with `MAX` it moves from
+    .38 to .42), so one measured threshold serves people with few and with many photos.
+    """
+
+    TEMPLATE = "template"
     MAX = "max"
     MEAN_TOP2 = "mean_top2"
 
@@ -39,14 +47,17 @@ class Matcher:
     """
 
     def __init__(
-        self, *, snapshot: GallerySnapshot, threshold: float, pooling: Pooling = Pooling.MAX
+        self, *, snapshot: GallerySnapshot, threshold: float, pooling: Pooling = Pooling.TEMPLATE
     ) -> None:
         self.snapshot = snapshot
         self.threshold = threshold
-        self._vectors = np.ascontiguousarray(snapshot.vectors)
         people = len(snapshot.refs)
         starts = np.searchsorted(snapshot.owners, np.arange(people))
-        self._starts = starts if people != len(snapshot.owners) else None  # one photo each: nothing to pool
+        vectors = snapshot.vectors
+        if pooling is Pooling.TEMPLATE and people:
+            vectors = _templates(vectors, starts)
+        self._vectors = np.ascontiguousarray(vectors)
+        self._starts = starts if people != len(vectors) else None  # one row each: nothing to pool
         self._slots = None
         if pooling is Pooling.MEAN_TOP2 and self._starts is not None:
             self._slots = _slots(starts, len(snapshot.owners))
@@ -118,6 +129,14 @@ def two_best(scores: npt.NDArray[np.floating]) -> tuple[int | None, int | None]:
     if left is None or (right is not None and scores[right] > scores[left]):
         return best, right
     return best, left
+
+
+def _templates(vectors: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Return each person's mean embedding, (P, D), of unit length."""
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    # Photos that cancel each other out have no direction: similar to nobody, rather than to anybody.
+    return np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-6)  # noqa: PLR2004
 
 
 def _slots(starts: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.intp]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from edge_app.identity.checks import Checks, Finding, Neighbours
 from edge_app.identity.snapshot import GallerySnapshot
+from edge_app.records import Embedding
 
 Vector = npt.NDArray[np.float32]
 Unit = Callable[..., Vector]
@@ -33,7 +34,9 @@ def _judge(
         "p",
     )
     checks = Checks(
-        neighbours=Neighbours(ref=ref, snapshot=snapshot, batch=batch),
+        neighbours=Neighbours(
+            ref=ref, snapshot=snapshot, batch=[Embedding(vector, "m", "p") for vector in batch]
+        ),
         threshold=THRESHOLD,
         allow_lookalike=allow_lookalike,
         allow_unlike=allow_unlike,

@@ -77,8 +77,16 @@ def test_embedding_of_another_model_is_refused(unit: Unit, embed: Embed, changed
         _matcher({"A": [unit(a=1.0)]}).match(embed(unit(a=1.0), **changed))
 
 
+def test_photos_that_cancel_each_other_out_match_nobody() -> None:
+    """Two opposite vectors have no mean direction; the person is similar to nobody, and no number is NaN."""
+    vector = np.zeros(128, np.float32)
+    vector[0] = 1.0
+    matcher = _matcher({"A": [vector, -vector], "B": [vector]}, pooling=Pooling.TEMPLATE)
+    assert matcher.scores(Embedding(vector, MODEL, PREPROCESS)).tolist() == [0.0, 1.0]
+
+
 def test_scores_equal_brute_force() -> None:
-    """300 people with one to five photos each, both poolings, against the definition."""
+    """300 people with one to five photos each, all poolings, against the definition."""
     rng = np.random.default_rng(3)
     photos_of = [rng.normal(size=(rng.integers(1, 6), 128)).astype(np.float32) for _ in range(300)]
     people = {f"P{i:03}": [v / np.linalg.norm(v) for v in rows] for i, rows in enumerate(photos_of)}
@@ -87,6 +95,9 @@ def test_scores_equal_brute_force() -> None:
     photos = {ref: sorted(float(v @ face.vector) for v in vectors) for ref, vectors in people.items()}
     best = [photos[ref][-1] for ref in sorted(photos)]
     top2 = [float(np.mean(photos[ref][-2:])) for ref in sorted(photos)]
+    means = [np.mean(people[ref], axis=0) for ref in sorted(people)]
+    template = [float(mean @ face.vector / np.linalg.norm(mean)) for mean in means]
+    np.testing.assert_allclose(template, _matcher(people, pooling=Pooling.TEMPLATE).scores(face), atol=1e-6)
     np.testing.assert_allclose(best, _matcher(people).scores(face), atol=1e-6)
     np.testing.assert_allclose(top2, _matcher(people, pooling=Pooling.MEAN_TOP2).scores(face), atol=1e-6)
 
