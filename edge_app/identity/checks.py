@@ -77,13 +77,11 @@ class Neighbours:
     def nearest_other(self, index: int) -> tuple[str, float] | None:
         """Return the other person whom the box takes photo `index` for first, and the similarity."""
         scores = self._matcher.scores(self._embeddings[index])
-        others = [
-            (float(s), ref) for s, ref in zip(scores, self._snapshot.refs, strict=True) if ref != self.ref
-        ]
+        others = [number for number, ref in enumerate(self._snapshot.refs) if ref != self.ref]
         if not others:
             return None
-        score, ref = max(others)
-        return ref, score
+        best = max(others, key=lambda number: float(scores[number]))
+        return self._snapshot.refs[best], float(scores[best])
 
     def copy_of(self, index: int) -> str | None:
         """Return whose photo the same picture is: registered, or earlier in the command."""
@@ -91,7 +89,7 @@ class Neighbours:
             scores = self._snapshot.vectors @ self._batch[index]
             best = int(scores.argmax())
             if scores[best] > COPY:
-                return self._snapshot.refs[self._snapshot.owners[best]]
+                return str(self._snapshot.refs[self._snapshot.owners[best]])
         earlier = [self._batch[i] for i in range(index) if i not in self._refused]
         if earlier and float((np.stack(earlier) @ self._batch[index]).max()) > COPY:
             return self.ref

@@ -136,7 +136,8 @@ def _templates(vectors: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -
     sums = np.add.reduceat(vectors, starts, axis=0)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     # Photos that cancel each other out have no direction: similar to nobody, rather than to anybody.
-    return np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 1e-6)  # noqa: PLR2004
+    norms[norms < 1e-6] = np.inf  # noqa: PLR2004
+    return (sums / norms).astype(np.float32)
 
 
 def _slots(starts: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.intp]:
