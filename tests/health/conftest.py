@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +23,9 @@ from edge_app.config import Config, load_config
 from edge_app.faces.preprocess import PREPROCESS_ID, PREPROCESS_SHA256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
+ROOT = Path(__file__).resolve().parents[2]
 DIM = 16
 
 
@@ -84,3 +91,102 @@ def box(tmp_path: Path) -> Callable[..., tuple[Path, Config]]:
         return path, load_config(path)
 
     return make
+
+
+class ServiceManager:
+    """Listens as systemd does, and starts the service with the variables that systemd sets."""
+
+    process: subprocess.Popen[str]
+
+    def __init__(self, folder: Path, *, watchdog_s: float) -> None:
+        self._path = folder / "notify.sock"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._path))
+        self._log = (folder / "service.log").open("w+", encoding="utf-8")
+        self._watchdog_us = int(watchdog_s * 1e6)
+        self.heard: list[str] = []
+
+    def start(self, *command: str) -> None:
+        """Start `command` as the service; what it writes to standard error is its log."""
+        environ = dict(os.environ, NOTIFY_SOCKET=str(self._path), WATCHDOG_USEC=str(self._watchdog_us))
+        environ.pop("WATCHDOG_PID", None)
+        environ["PYTHONPATH"] = str(ROOT)
+        self.process = subprocess.Popen(command, env=environ, text=True, stderr=self._log)
+
+    def listen(self, seconds: float, *, until: str | None = None) -> list[str]:
+        """Return the lines heard within `seconds`, or as soon as a line starts with `until`."""
+        lines: list[str] = []
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                lines += self._socket.recv(4096).decode().splitlines()
+            except TimeoutError:
+                break
+            if until is not None and any(line.startswith(until) for line in lines):
+                break
+        self.heard += lines
+        return lines
+
+    def log(self) -> str:
+        """Return what the service has written to its log."""
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        """Kill what is left."""
+        self._socket.close()
+        self._log.close()
+        if hasattr(self, "process"):
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def service_manager(tmp_path: Path) -> Iterator[Callable[..., ServiceManager]]:
+    """Return a maker of the service manager: ``service_manager(watchdog_s=...)``."""
+    made: list[ServiceManager] = []
+
+    def make(*, watchdog_s: float) -> ServiceManager:
+        made.append(ServiceManager(tmp_path, watchdog_s=watchdog_s))
+        return made[-1]
+
+    yield make
+    for manager in made:
+        manager.close()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Return a finder of ports that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            return int(sock.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
+def mosquitto_in(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., int]]:
+    """Return a starter of real brokers: ``mosquitto_in(*lines_of_its_configuration)`` gives the port."""
+    running: list[subprocess.Popen[bytes]] = []
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+    def start(*lines: str) -> int:
+        port = free_port()
+        conf = tmp_path / f"mosquitto-{port}.conf"
+        conf.write_text("\n".join([f"listener {port} 127.0.0.1", *lines, ""]), encoding="utf-8")
+        quiet = subprocess.DEVNULL
+        running.append(subprocess.Popen([program, "-c", str(conf)], stdout=quiet, stderr=quiet))
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return port
+            time.sleep(0.02)
+        pytest.fail("mosquitto did not start")
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait()

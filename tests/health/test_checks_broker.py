@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import threading
-import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,47 +17,14 @@ from edge_app.health.checks.broker import check_brokers
 from edge_app.health.doctor import Finding, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 ACL = """
 user box
 topic write mine/m1/v1/b1/#
 topic read mine/m1/v1/b1/rcpt
 topic read mine/m1/v1/b1/cmd/+
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@contextmanager
-def mosquitto(folder: Path, *lines: str) -> Iterator[int]:
-    """Run a broker with a listener and `lines` in its configuration; gives the port."""
-    port = free_port()
-    conf = folder / "mosquitto.conf"
-    conf.write_text("\n".join([f"listener {port} 127.0.0.1", *lines, ""]), encoding="utf-8")
-    with subprocess.Popen(
-        [MOSQUITTO, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            _wait_for(port)
-            yield port
-        finally:
-            process.terminate()
-
-
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    pytest.fail("mosquitto did not start")
 
 
 def look(*brokers: BrokerOptions) -> list[Finding]:
@@ -84,7 +48,7 @@ def secret(folder: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def strict(tmp_path: Path) -> Iterator[int]:
+def strict(mosquitto_in: Callable[..., int], tmp_path: Path) -> int:
     """A broker with user `box` (password ``pw``) and an access list."""
     (tmp_path / "acl").write_text(ACL, encoding="utf-8")
     (tmp_path / "acl").chmod(0o644)
@@ -92,43 +56,42 @@ def strict(tmp_path: Path) -> Iterator[int]:
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(users), "box", "pw"], check=True)
     users.chmod(0o644)
     lines = ["allow_anonymous false", f"password_file {users}", f"acl_file {tmp_path / 'acl'}", "user root"]
-    with mosquitto(tmp_path, *lines) as port:
-        yield port
+    return mosquitto_in(*lines)
 
 
 @pytest.mark.mosquitto
-def test_a_broker_that_takes_the_box_is_ok(tmp_path: Path) -> None:
+def test_a_broker_that_takes_the_box_is_ok(mosquitto_in: Callable[..., int]) -> None:
     """TCP, CONNECT and both subscriptions."""
-    with mosquitto(tmp_path, "allow_anonymous true") as port:
-        (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
+    port = mosquitto_in("allow_anonymous true")
+    (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
     assert State.OK is finding.state
     assert f"127.0.0.1:{port}: not encrypted, reached in" in finding.what
 
 
 @pytest.mark.mosquitto
-def test_the_brokers_limits_are_shown(tmp_path: Path) -> None:
+def test_the_brokers_limits_are_shown(mosquitto_in: Callable[..., int]) -> None:
     """They bound the window of messages in flight."""
-    with mosquitto(tmp_path, "allow_anonymous true", "max_inflight_messages 7") as port:
-        (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
+    port = mosquitto_in("allow_anonymous true", "max_inflight_messages 7")
+    (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
     assert "receive maximum 7" in finding.what
 
 
 @pytest.mark.mosquitto
-def test_a_running_daemon_keeps_its_connection(tmp_path: Path) -> None:
+def test_a_running_daemon_keeps_its_connection(mosquitto_in: Callable[..., int]) -> None:
     """The doctor has a client id of its own; the same one would throw the daemon out."""
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
     gone = threading.Event()
-    with mosquitto(tmp_path, "allow_anonymous true") as port:
-        daemon = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="dsr-m1-b1", protocol=mqtt.MQTTv5)
-        daemon.on_disconnect = lambda *_: gone.set()
-        daemon.connect("127.0.0.1", port)
-        daemon.loop_start()
-        assert [State.OK] == [f.state for f in look(BrokerOptions(host="127.0.0.1", port=port))]
-        assert not gone.wait(0.3)
-        daemon.disconnect()
-        daemon.loop_stop()
+    port = mosquitto_in("allow_anonymous true")
+    daemon = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="dsr-m1-b1", protocol=mqtt.MQTTv5)
+    daemon.on_disconnect = lambda *_: gone.set()
+    daemon.connect("127.0.0.1", port)
+    daemon.loop_start()
+    assert [State.OK] == [f.state for f in look(BrokerOptions(host="127.0.0.1", port=port))]
+    assert not gone.wait(0.3)
+    daemon.disconnect()
+    daemon.loop_stop()
 
 
 @pytest.mark.mosquitto
@@ -160,7 +123,7 @@ def test_a_password_that_others_can_read_is_not_sent(strict: int, tmp_path: Path
 
 
 @pytest.mark.mosquitto
-def test_a_denied_subscription_is_named(tmp_path: Path) -> None:
+def test_a_denied_subscription_is_named(mosquitto_in: Callable[..., int], tmp_path: Path) -> None:
     """Under MQTT 5 a broker may say so; mosquitto does with its dynamic security plugin."""
     (plugin,) = Path("/usr/lib").glob("*/mosquitto_dynamic_security.so")
     rights = {
@@ -177,13 +140,13 @@ def test_a_denied_subscription_is_named(tmp_path: Path) -> None:
         f"plugin_opt_config_file {tmp_path}/rights.json",
         "user root",
     ]
-    with mosquitto(tmp_path, *lines) as port:
-        (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
+    port = mosquitto_in(*lines)
+    (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
     assert State.WARN is finding.state, finding
     assert "subscription to mine/m1/v1/b1/rcpt, mine/m1/v1/b1/cmd/+" in finding.what
 
 
-def test_nobody_listening_is_told() -> None:
+def test_nobody_listening_is_told(free_port: Callable[[], int]) -> None:
     """With the address."""
     port = free_port()
     (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
@@ -205,12 +168,14 @@ def test_a_server_that_is_no_broker_is_told() -> None:
 
 
 @pytest.mark.mosquitto
-def test_one_working_broker_makes_the_others_a_warning(tmp_path: Path) -> None:
+def test_one_working_broker_makes_the_others_a_warning(
+    free_port: Callable[[], int], mosquitto_in: Callable[..., int]
+) -> None:
     """The daemon runs; the spare is broken."""
-    with mosquitto(tmp_path, "allow_anonymous true") as port:
-        found = look(
-            BrokerOptions(host="127.0.0.1", port=free_port()), BrokerOptions(host="127.0.0.1", port=port)
-        )
+    port = mosquitto_in("allow_anonymous true")
+    found = look(
+        BrokerOptions(host="127.0.0.1", port=free_port()), BrokerOptions(host="127.0.0.1", port=port)
+    )
     assert [State.WARN, State.OK] == [finding.state for finding in found]
 
 
@@ -236,13 +201,19 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     ],
 )
 def test_tls_is_checked_with_the_daemons_own_context(
-    certificate: tuple[Path, Path], tmp_path: Path, expected: State, advice: str, host: str, *, trusted: bool
+    mosquitto_in: Callable[..., int],
+    certificate: tuple[Path, Path],
+    expected: State,
+    advice: str,
+    host: str,
+    *,
+    trusted: bool,
 ) -> None:
     """Trust and name, each with its own advice."""
     cert, key = certificate
     lines = ["allow_anonymous true", f"certfile {cert}", f"keyfile {key}", "user root"]
-    with mosquitto(tmp_path, *lines) as port:
-        tls = TlsOptions(ca_file=cert if trusted else None)
-        (finding,) = look(BrokerOptions(host=host, port=port, tls=tls))
+    port = mosquitto_in(*lines)
+    tls = TlsOptions(ca_file=cert if trusted else None)
+    (finding,) = look(BrokerOptions(host=host, port=port, tls=tls))
     assert expected is finding.state, finding
     assert advice in finding.fix

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_app.daemon import STAGES
+
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "systemd"
 UNIT = SYSTEMD / "dsr-edge.service"
@@ -151,4 +153,10 @@ def test_reading_the_clocks_state_stays_allowed() -> None:
 
 def test_every_stage_may_start_before_systemd_gives_up_waiting() -> None:
     """The start timeout is longer than any start-up limit that the daemon grants."""
-    assert int(settings()["TimeoutStartSec"][0]) >= 120
+    assert int(settings()["TimeoutStartSec"][0]) >= 2 * max(first for *_, first in STAGES)
+
+
+def test_no_stage_may_be_silent_for_longer_than_the_watchdog_waits() -> None:
+    """A frozen stage is found and the daemon restarted within a minute."""
+    silence = max(silence for _, _, silence, _ in STAGES)
+    assert silence + int(settings()["WatchdogSec"][0]) <= 60
