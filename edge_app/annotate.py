@@ -73,9 +73,14 @@ def annotated(
 def put_text(
     picture: npt.NDArray[np.uint8], text: str, at: tuple[int, int], colour: tuple[int, int, int] = _GREEN
 ) -> None:
-    """Write `text` into `picture` with a dark edge, so that it reads on anything; `at` is its lower left."""
-    for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, shade, thickness, cv2.LINE_AA)
+    """Write `text` into `picture` with a dark edge, so that it reads on anything; `at` is its lower left.
+
+    The edge is the text itself, moved by a pixel: OpenCV 5 makes a thicker text wider.
+    """
+    x, y = at
+    for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1), (0, 0)):
+        shade = (0, 0, 0) if dx else colour
+        cv2.putText(picture, text, (x + dx, y + dy), cv2.FONT_HERSHEY_SIMPLEX, 0.5, shade, 1, cv2.LINE_AA)
 
 
 class ShowWriter:

@@ -75,7 +75,7 @@ def test_annotated_draws_on_a_copy() -> None:
     faces = frame_of(0, fps=10)
     picture = annotated(faces, {"t1": says(Decision.NAMED, "C-1", None)})
     assert 0 == faces.frame.pixels.max()
-    assert [80, 200, 60] == picture[12, 30].tolist()
+    assert [80, 200, 60] == picture[36, 30].tolist()
 
 
 def test_show_writes_a_video_that_keeps_the_pace(tmp_path: Path) -> None:
