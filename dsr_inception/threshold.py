@@ -1,0 +1,107 @@
+"""The acceptance threshold, chosen on development strangers and nobody else.
+
+A box with a small register lets a stranger in if *any* of the registered people is similar enough, so
+the threshold is set on the best of six. Six development people are registered on up to four clean photos
+each, every other development person passes by in four conditions (clean, light and heavy simulated
+ash, dark and dusty), each condition is allowed one false accept in a thousand, and the threshold is the
+highest of the four. That is repeated over many draws of the six, and the scores are pooled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dsr_inception.crops import LEVELS, degraded_crops
+from dsr_inception.metrics import person_scores, threshold_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from dsr_inception.embedders import Embedder
+
+    Vectors = npt.NDArray[np.float32]
+
+CONDITIONS: Final = (*LEVELS, "dark_dust")
+REGISTERED: Final = 6
+ENROLLED: Final = 4
+FALSE_ACCEPTS: Final = 1e-3
+DRAWS: Final = 200
+CLEAN: Final = "clean"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The threshold, what each condition would need alone, and what is accepted of the registered."""
+
+    threshold: float
+    per_condition: dict[str, float]
+    false_accepts: dict[str, float]
+    accepted: dict[str, float]
+    impostor_scores: int
+    people: int
+    photos: int
+
+    def as_json(self, source: str) -> dict[str, object]:
+        """Return what `build_engine.export` reads, with everything else beside it."""
+        return {**asdict(self), "threshold_source": source}
+
+
+def embed_conditions(
+    embedder: Embedder, crops: npt.NDArray[np.uint8], *, seed: int = 0
+) -> dict[str, Vectors]:
+    """Return the vectors of `crops` (N, 224, 224, 3) in every condition."""
+    return {name: embedder.embed(degraded_crops(crops, name, seed=seed)) for name in CONDITIONS}
+
+
+def choose_threshold(
+    vectors: Mapping[str, Vectors],
+    people: npt.NDArray[np.str_],
+    *,
+    far: float = FALSE_ACCEPTS,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Chosen:
+    """Return the threshold for `vectors` of development people, (N, D) by condition; `people` is (N,).
+
+    Raises:
+        ValueError: fewer than `REGISTERED` people have a photo more than are registered.
+    """
+    names, owner = np.unique(people, return_inverse=True)
+    counts = np.bincount(owner)
+    able = np.flatnonzero(counts > ENROLLED)
+    if len(able) < REGISTERED:
+        msg = f"need {REGISTERED} people with more than {ENROLLED} photos; received {len(able)}"
+        raise ValueError(msg)
+    rng = np.random.default_rng(seed)
+    impostors: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in vectors}
+    genuine: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in vectors}
+    for _ in range(draws):
+        six = np.sort(rng.choice(able, REGISTERED, replace=False))
+        rows = [rng.permutation(np.flatnonzero(owner == who)) for who in six]
+        gallery = np.concatenate([r[:ENROLLED] for r in rows])
+        owners = np.repeat(np.arange(REGISTERED), ENROLLED)
+        own = np.concatenate([r[ENROLLED:] for r in rows])
+        slot = np.repeat(np.arange(REGISTERED), [len(r) - ENROLLED for r in rows])
+        strangers = ~np.isin(owner, six)
+        for name, found in vectors.items():
+            registered = vectors[CLEAN][gallery]
+            impostors[name].append(person_scores(found[strangers], registered, owners).max(axis=1))
+            scores = person_scores(found[own], registered, owners)
+            genuine[name].append(np.where(scores.argmax(axis=1) == slot, scores.max(axis=1), -1.0))
+    pooled = {name: np.concatenate(parts) for name, parts in impostors.items()}
+    needed = {name: threshold_at(scores, far) for name, scores in pooled.items()}
+    at = max(needed.values())
+    return Chosen(
+        threshold=round(at, 4),
+        per_condition={name: round(value, 4) for name, value in needed.items()},
+        false_accepts={name: float((scores >= at).mean()) for name, scores in pooled.items()},
+        accepted={name: float((np.concatenate(g) >= at).mean()) for name, g in genuine.items()},
+        impostor_scores=sum(len(scores) for scores in pooled.values()),
+        people=len(names),
+        photos=len(people),
+    )
