@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from edge_app.wiring import build_detector, build_recogniser, load_config
     from edge_app.identity.enrol import EnrolOptions, enrol
+    from edge_app.wiring import build_detector, build_recogniser, load_config
 
     config = load_config(args.config)
     with (
@@ -146,8 +146,8 @@ def _roster(args: argparse.Namespace) -> int:
 
 
 def _reembed(args: argparse.Namespace) -> int:
-    from edge_app.wiring import build_recogniser, load_config
     from edge_app.identity.enrol import reembed
+    from edge_app.wiring import build_recogniser, load_config
 
     config = load_config(args.config)
     with contextlib.closing(build_recogniser(config)) as recogniser:

@@ -137,7 +137,7 @@ def _templates(vectors: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     # Photos that cancel each other out have no direction: similar to nobody, rather than to anybody.
     norms[norms < 1e-6] = np.inf  # noqa: PLR2004
-    return (sums / norms).astype(np.float32)
+    return np.asarray(sums / norms, dtype=np.float32)
 
 
 def _slots(starts: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.intp]:
