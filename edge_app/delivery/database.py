@@ -7,6 +7,7 @@ the disk. Schemas are `schema_vN.sql`, counted by ``PRAGMA user_version``.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from importlib import resources
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 PAGE_BYTES: Final = 4096
+# The log is written back at 250 pages (1 MB), so that the ballast (files.py) is always large enough to.
 _SETTINGS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA journal_size_limit=8388608",
+    "PRAGMA wal_autocheckpoint=250",
+    "PRAGMA journal_size_limit=4194304",
     "PRAGMA cache_size=-8000",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
@@ -39,16 +42,34 @@ def open_database(path: Path, *, max_mb: float) -> sqlite3.Connection:
         OutboxError: the folder cannot be written, or the file is from a newer version of this software.
     """
     with translated(path):
+        _keep_to_ourselves(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
             for setting in _SETTINGS:
                 connection.execute(setting)
-            connection.execute(f"PRAGMA max_page_count={max(64, int(max_mb * 1_000_000 / PAGE_BYTES))}")
+            connection.execute(f"PRAGMA max_page_count={max_pages(max_mb)}")
             _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _keep_to_ourselves(path: Path) -> None:
+    """Make the file, and with it its log, readable for its owner alone: it says who was where."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise OutboxError(
+            f"the outbox {path} cannot be opened for writing: {error.strerror}",
+            fix="make it writable for the user that runs the daemon, or change delivery.outbox",
+        ) from error
+
+
+def max_pages(max_mb: float) -> int:
+    """Return how many pages a database of `max_mb` megabytes has."""
+    return max(64, int(max_mb * 1_000_000 / PAGE_BYTES))
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
