@@ -92,7 +92,9 @@ def _has_type(value: object, names: str | list[str]) -> bool:
 
 
 def _scalar_problems(value: Any, schema: Mapping[str, Any], at: str) -> Iterator[str]:
-    if "const" in schema and value != schema["const"]:
+    if "const" in schema and (
+        value != schema["const"] or isinstance(value, bool) != isinstance(schema["const"], bool)
+    ):
         yield f"{at} must be {schema['const']!r}; received {value!r:.60}"
     if "enum" in schema and value not in schema["enum"]:
         yield f"{at} must be one of {', '.join(map(str, schema['enum']))}; received {value!r:.60}"

@@ -6,7 +6,8 @@ starts above the last reservation.
 
 **The ballast.** On a full disk SQLite can neither delete nor check-point, because both write to the
 log first, and the queue is wedged for good. A file that can be given up at that moment makes the room
-in which the oldest rows can be deleted.
+in which the log can be written back and the oldest rows deleted; it is larger than the log gets
+before SQLite writes it back by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK: Final = 100_000
-_BALLAST_BYTES: Final = 1 << 20
+_BALLAST_BYTES: Final = 2 << 20
 
 
 class SequenceCeiling:
@@ -46,7 +47,7 @@ class SequenceCeiling:
 
 
 class Ballast:
-    """One MiB in the file ``{outbox}.ballast`` that is given up when the disk is full."""
+    """Two MiB in the file ``{outbox}.ballast`` that is given up when the disk is full."""
 
     def __init__(self, outbox: Path) -> None:
         self._path = outbox.with_name(outbox.name + ".ballast")
@@ -73,6 +74,15 @@ class Ballast:
                 os.posix_fallocate(descriptor, 0, _BALLAST_BYTES)
             finally:
                 os.close(descriptor)
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether the disk of `folder` has room for a log, and a ballast besides."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return True
+    return disk.f_bavail * disk.f_frsize >= _BALLAST_BYTES
 
 
 def write_durably(path: Path, content: bytes) -> None:

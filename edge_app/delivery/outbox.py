@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.delivery.database import open_database, transaction, translated
-from edge_app.delivery.files import Ballast, SequenceCeiling, sync_folder
+from edge_app.delivery.database import max_pages, open_database, transaction, translated
+from edge_app.delivery.files import Ballast, SequenceCeiling, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
-from edge_app.delivery.salvage import Wreck, quarantine
+from edge_app.delivery.salvage import Wreck, quarantine, sound_body
 from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _EVICT_AT_ONCE: Final = 512
 _TRIES: Final = 6
+_SLACK_PAGES: Final = 16
 #: Why a row is parked: the broker denies its topic, or would never take this very row.
 DENIED: Final = "denied"
 UNFIT: Final = "unfit"
@@ -95,6 +96,7 @@ class Outbox:
         self._lock = OutboxLock(self.path)
         self._ceiling = SequenceCeiling(self.path)
         self._ballast = Ballast(self.path)
+        self._frozen = False
         try:
             fresh = not self.path.exists()
             try:
@@ -125,14 +127,15 @@ class Outbox:
             OutboxFull: no room even after eviction; nothing was committed, try again later.
             OutboxCorrupt: the file is damaged; call `recover` and try again.
         """
+        self._watch_disk()
         self._bound_rows(len(drafts))
-        tries = _TRIES
+        tries = 0
         while True:
-            tries -= 1
+            tries += 1
             try:
                 return self._append(drafts, losses)
             except OutboxFull:
-                if tries == 0 or not self._make_room():
+                if tries == _TRIES or not self._make_room(first=tries == 1):
                     raise
 
     def _append(self, drafts: Sequence[Draft], losses: Sequence[int]) -> list[int]:
@@ -243,7 +246,7 @@ class Outbox:
                 " WHERE priority = ? AND seq > ? AND parked IS NULL ORDER BY seq LIMIT ?",
                 (priority, after, limit),
             ).fetchall()
-        bad = [(seq, kind) for seq, _, kind, body, crc in found if zlib.crc32(body) != crc]
+        bad = [(seq, kind) for seq, _, kind, body, crc in found if not sound_body(body, crc)]
         if bad:
             self._lose(bad, "corrupt_row")
         return [
@@ -357,17 +360,51 @@ class Outbox:
         while total + coming > self._options.max_rows and total > 0:
             total -= self._evict("too_many_rows")
 
-    def _make_room(self) -> bool:
-        """Evict because the file may not or cannot grow; return whether anything could be done."""
-        dropped = self._ballast.drop()
+    def _watch_disk(self) -> None:
+        """Let the file grow only while the disk has room for it, its log and the ballast.
+
+        A file that has stopped growing can always be written back to and evicted from; one that has
+        grown until the disk was full cannot.
+        """
+        frozen = not has_room(self.path.parent)
+        if frozen != self._frozen:
+            pages = self._pragma("page_count") if frozen else max_pages(self._options.max_mb)
+            self._pragma(f"max_page_count={pages}")
+            self._frozen = frozen
+            if not frozen:
+                self._ballast.restore()
+
+    def _make_room(self, *, first: bool) -> bool:
+        """Make room because the file may not, or cannot, grow; return whether anything could be done.
+
+        If it is the disk that is full, the log cannot grow either, so nothing can be deleted until the
+        log was written back into the file: that `first`, with the ballast's room, and then eviction.
+        """
+        bounded = self._pragma("page_count") >= self._pragma("max_page_count") - _SLACK_PAGES
+        dropped = not bounded and self._ballast.drop()
+        if first and not bounded and self._write_back():
+            return True
         try:
             evicted = self._evict("full")
-            # RESTART, not TRUNCATE: the log's own room on the full disk is not given away.
-            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-        except (OutboxFull, sqlite3.OperationalError):
+        except OutboxFull:
             return dropped
-        self._ballast.restore()
+        self._write_back()
         return evicted > 0
+
+    def _pragma(self, name: str) -> int:
+        with translated(self.path):
+            return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _write_back(self) -> bool:
+        """Write the log back into the file, so that it starts anew; return whether all of it could be.
+
+        RESTART, not TRUNCATE: on a full disk the log must not give its own room away.
+        """
+        try:
+            busy, frames, written = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return not busy and frames == written
 
     def _evict(self, reason: str) -> int:
         """Give up the least important and oldest rows; return how many."""

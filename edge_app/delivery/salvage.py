@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _KEEP: Final = 2
 _SPAN: Final = 4096
+#: How many reads may fail before ranges are no longer halved: a second or so, so that the box starts.
+_PATIENCE: Final = 20_000
 _COLUMNS: Final = "seq, event_id, priority, kind, mono_ns, wall_ms, body, crc, parked"
 
 SavedRow = tuple[int, bytes, int, str, int, "int | None", bytes, int, "str | None"]
@@ -49,6 +51,7 @@ class Wreck:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
+        self._patience = _PATIENCE
         # An image that is damaged may still hold most of its rows behind a schema that reads.
         with contextlib.suppress(sqlite3.DatabaseError):
             self._connection.execute("PRAGMA writable_schema=ON")
@@ -69,7 +72,10 @@ class Wreck:
         low = (self.ask("SELECT seq FROM outbox ORDER BY seq LIMIT 1") or [(max(1, ceiling - 2_000_000),)])[
             0
         ][0]
-        high = (self.ask("SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1") or [(ceiling,)])[0][0]
+        if not self.ask("SELECT 1 FROM sqlite_master WHERE name = 'outbox'"):
+            return
+        last = self.ask("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        high = (self.ask("SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1") or last or [(ceiling,)])[0][0]
         if not (isinstance(low, int) and isinstance(high, int)):
             return
         for first in range(low, high + 1, _SPAN):
@@ -85,14 +91,20 @@ class Wreck:
                     (a, b),
                 ).fetchall()
             except (sqlite3.DatabaseError, OverflowError):
-                if a < b:
+                self._patience -= 1
+                if a < b and self._patience > 0:
                     middle = (a + b) // 2
                     spans += [(middle + 1, b), (a, middle)]
                 continue
             yield from (row for row in found if _sound(row))
 
 
+def sound_body(body: object, crc: object) -> bool:
+    """Return whether a body is what was committed; damage can also change its type."""
+    return isinstance(body, bytes) and zlib.crc32(body) == crc
+
+
 def _sound(row: tuple[Any, ...]) -> bool:
     shape: tuple[Any, ...] = (int, bytes, int, str, int, (int, type(None)), bytes, int, (str, type(None)))
     typed = all(isinstance(value, kind) for value, kind in zip(row, shape, strict=True))
-    return typed and 0 <= row[2] <= 3 and zlib.crc32(row[6]) == row[7]  # noqa: PLR2004 - priorities
+    return typed and 0 <= row[2] <= 3 and sound_body(row[6], row[7])  # noqa: PLR2004 - priorities

@@ -1,0 +1,361 @@
+"""What delivery is tested and measured with: a real mosquitto, a watcher, a proxy that breaks things.
+
+Shared by tests/delivery, benchmarks/delivery.py and benchmarks/chaos.py. Loopback only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HOST: Final = "127.0.0.1"
+_SESSION_S: Final = 3600
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float = 10.0, what: str = "it") -> float:
+    """Wait until `condition`; return the seconds that took.
+
+    Raises:
+        TimeoutError: it did not become true; the message names `what`.
+    """
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > timeout:
+            msg = f"{what} did not happen within {timeout:.0f} s"
+            raise TimeoutError(msg)
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def mosquitto_path() -> str | None:
+    """Return where the broker is; Debian keeps it in sbin."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+class Mosquitto:
+    """A mosquitto of our own on a loopback port, with `settings` as further lines of its configuration."""
+
+    def __init__(self, folder: Path, *, settings: Sequence[str] = (), port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._folder = folder
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        self._log = folder / f"mosquitto-{self.port}.log"
+        allow = (
+            () if any(line.startswith("allow_anonymous") for line in settings) else ("allow_anonymous true",)
+        )
+        lines = (f"listener {self.port} {HOST}", *allow, *settings)
+        self._config.write_text("\n".join((*lines, "")), encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Mosquitto:
+        """Start it and wait until it accepts connections."""
+        program = mosquitto_path()
+        if program is None:
+            raise FileNotFoundError("mosquitto is not installed")
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([program, "-c", str(self._config)], stdout=log, stderr=log)  # noqa: S603 - our own configuration
+        wait_until(self._accepts, what=f"mosquitto (log {self._log}) accepting connections")
+        return self
+
+    def _accepts(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        """End it as a power cut would: no session is stored, no client told."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Let it stop answering while its sockets stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(10)
+            self.process = None
+
+
+@dataclass
+class Arrival:
+    """A message that a watcher got."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    replay: bool
+    at: float
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The payload as JSON."""
+        decoded: dict[str, Any] = json.loads(self.payload)
+        return decoded
+
+
+@dataclass
+class Watcher:
+    """An independent subscriber; with `persistent` the broker keeps messages for it while it is away."""
+
+    port: int
+    topic: str = "mine/#"
+    persistent: bool = False
+    arrivals: list[Arrival] = field(default_factory=list)
+    hook: Callable[[Arrival], None] | None = None
+    client_id: str = field(default_factory=lambda: f"watcher-{uuid4().hex[:8]}")
+    user: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Connect and wait for the subscription to stand."""
+        self._ready = threading.Event()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=mqtt.MQTTv5)
+        self.client.reconnect_delay_set(1, 1)
+        if self.user is not None:
+            self.client.username_pw_set(*self.user)
+        self.client.on_connect = lambda c, _u, _f, _r, _p: c.subscribe(self.topic, qos=1)
+        self.client.on_subscribe = lambda *_: self._ready.set()
+        self.client.on_message = self._got
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = _SESSION_S if self.persistent else 0
+        self.client.connect(
+            HOST, self.port, keepalive=10, clean_start=not self.persistent, properties=properties
+        )
+        self.client.loop_start()
+        if not self._ready.wait(10):
+            raise TimeoutError("no subscription within 10 s")
+
+    def _got(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        pairs = getattr(message.properties, "UserProperty", [])
+        arrival = Arrival(
+            topic=message.topic,
+            payload=bytes(message.payload),
+            retained=message.retain,
+            replay=("replay", "1") in pairs,
+            at=time.monotonic(),
+        )
+        self.arrivals.append(arrival)
+        if self.hook is not None:
+            self.hook(arrival)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events that arrived, in order, duplicates included."""
+        return [arrival.event for arrival in list(self.arrivals) if "/evt/" in arrival.topic]
+
+    def last(self, suffix: str) -> Arrival | None:
+        """Return the last arrival whose topic ends with `suffix`."""
+        return next((a for a in reversed(list(self.arrivals)) if a.topic.endswith(suffix)), None)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish something, e.g. a receipt."""
+        self.client.publish(topic, payload, qos=1)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class FaultProxy:
+    """A TCP proxy before the broker that can cut, stall, swallow and delay.
+
+    `cut` closes all connections; `refuse` closes new ones at once; `stalled` forwards nothing either way
+    while connections look alive (a half-open link); `swallow_down` drops what the broker sends (PUBACKs
+    that never come); `delay_s` waits before each piece; `cut_after` closes after so many bytes upwards.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.refuse = self.stalled = self.swallow_down = False
+        self.delay_s = 0.0
+        self.cut_after: int | None = None
+        self._closing = threading.Event()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._server = socket.create_server((HOST, 0))
+        self.port = int(self._server.getsockname()[1])
+        self._acceptor = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        self._acceptor.start()
+
+    def cut(self) -> None:
+        """Close all connections that stand."""
+        with self._lock:
+            for pair in self._pairs:
+                for one in pair:
+                    with contextlib.suppress(OSError):
+                        one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the proxy."""
+        self._closing.set()
+        self._server.close()
+        self.cut()
+        self._acceptor.join(2)
+        for thread in self._threads:
+            thread.join(2)
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            ready, _, _ = (
+                select.select([self._server], [], [], 0.1) if self._server.fileno() >= 0 else ([], [], [])
+            )
+            if not ready:
+                continue
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            if self.refuse:
+                near.close()
+                continue
+            thread = threading.Thread(target=self._serve, args=(near,), name="proxy-pair", daemon=True)
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+            thread.start()
+
+    def _serve(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection((HOST, self.target), timeout=2)
+        except OSError:
+            near.close()
+            return
+        pair = (near, far)
+        with self._lock:
+            self._pairs.add(pair)
+        try:
+            self._pump(near, far)
+        except OSError:
+            pass
+        finally:
+            with self._lock:
+                self._pairs.discard(pair)
+            near.close()
+            far.close()
+
+    def _pump(self, near: socket.socket, far: socket.socket) -> None:
+        sent_up = 0
+        while not self._closing.is_set():
+            if self.stalled:
+                time.sleep(0.02)
+                continue
+            for source in select.select([near, far], [], [], 0.1)[0]:
+                piece = source.recv(65536)
+                if not piece:
+                    return
+                if self.delay_s:
+                    time.sleep(self.delay_s)
+                if source is far:
+                    if not self.swallow_down:
+                        near.sendall(piece)
+                    continue
+                sent_up += len(piece)
+                if self.cut_after is not None and sent_up > self.cut_after:
+                    far.sendall(piece[: len(piece) // 2])
+                    return
+                far.sendall(piece)
+
+
+class BoxProcess:
+    """A box in a process of its own (`benchmarks/box.py`), to be killed.
+
+    It submits events at `rate` a second and appends the id of every event to `ledger` after `flush` said
+    that it is committed.
+    """
+
+    def __init__(
+        self, *, outbox: Path, port: int, ledger: Path, rate: float, extra: Sequence[str] = ()
+    ) -> None:
+        self.outbox, self.ledger = outbox, ledger
+        words = [
+            sys.executable,
+            str(ROOT / "benchmarks" / "box.py"),
+            "--outbox",
+            str(outbox),
+            "--port",
+            str(port),
+        ]
+        words += ["--ledger", str(ledger), "--rate", str(rate), *extra]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self) -> None:
+        """End it as a power cut would end the process."""
+        self.process.kill()
+        self.process.wait(10)
+        self._close()
+
+    def stop(self) -> None:
+        """End it in order."""
+        self.process.terminate()
+        self.process.wait(20)
+        self._close()
+
+    def _close(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def committed(self) -> list[str]:
+        """Return the ids of which the box said that they are committed."""
+        if not self.ledger.exists():
+            return []
+        lines = self.ledger.read_text(encoding="ascii").split("\n")
+        return [line for line in lines[:-1] if line]
+
+
+def order_violations(events: Sequence[dict[str, Any]]) -> int:
+    """Count events that came, for the first time, after one of their priority with a higher number."""
+    highest: dict[tuple[str, int], int] = {}
+    seen: set[str] = set()
+    bad = 0
+    for event in events:
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        lane = (event["node"], event["priority"])
+        bad += event["seq"] < highest.get(lane, 0)
+        highest[lane] = max(highest.get(lane, 0), event["seq"])
+    return bad

@@ -1,0 +1,52 @@
+"""One process owns an outbox."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_app.delivery.lock import OutboxLock, is_owned, owner
+from edge_app.errors import OutboxError, OutboxLocked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    """The message names the process; after release the outbox is free."""
+    path = tmp_path / "outbox.db"
+    lock = OutboxLock(path)
+    assert (True, os.getpid()) == (is_owned(path), owner(path))
+    with pytest.raises(OutboxLocked, match=f"process {os.getpid()}"):
+        OutboxLock(path)
+    lock.release()
+    assert not is_owned(path)
+    OutboxLock(path).release()
+
+
+def test_lock_goes_with_its_killed_owner(tmp_path: Path) -> None:
+    """After a kill -9 nothing has to be cleaned up."""
+    path = tmp_path / "outbox.db"
+    code = (
+        "import sys, time, pathlib; from edge_app.delivery.lock import OutboxLock;"
+        "lock = OutboxLock(pathlib.Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert "held\n" == holder.stdout.readline()
+        with pytest.raises(OutboxLocked, match=f"process {holder.pid}"):
+            OutboxLock(path)
+        holder.kill()
+    OutboxLock(path).release()
+
+
+def test_folder_that_does_not_exist_is_a_clear_error(tmp_path: Path) -> None:
+    """Not a traceback, but what to do."""
+    with pytest.raises(OutboxError, match=r"cannot be locked.*\n.*fix"):
+        OutboxLock(tmp_path / "nowhere" / "outbox.db")
