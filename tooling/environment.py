@@ -165,7 +165,8 @@ def _install(root: Path, python: Path, profile: Profile) -> None:
     names = len({pin.name for pin in read_lock(root / profile.lock)})
     print(f"set-up: installing {profile.lock} (about {names} packages, by version and hash)", flush=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    locked = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", profile.lock]
+    # What is never imported is never compiled: Python does it when it first imports a module.
+    locked = ["--no-compile", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", profile.lock]
     _pip([*pip, *locked], root=root, names=names)
     itself = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", "."]
     _pip([*pip, *itself], root=root, names=0)
@@ -214,7 +215,8 @@ def _progress(text: str, *, last: bool = False) -> None:
 def _advice(lines: list[str]) -> str:
     """Say what pip's failure means, with its last words."""
     text = "\n".join(lines)
-    words = "\n".join(f"    {line}" for line in lines[-6:])
+    telling = [line for line in lines if not line.startswith(("Ignoring ", "Looking in "))]
+    words = "\n".join(f"    {line}" for line in telling[-6:])
     if "DO NOT MATCH THE HASHES" in text:
         return (
             f"a package is not the one that was locked; nothing of it was installed.\n{words}\n"
