@@ -110,12 +110,29 @@ def test_every_command_of_run_py_exists_and_is_named() -> None:
 
 def test_the_install_scripts_options_are_those_of_its_help() -> None:
     """In the order of the page."""
-    said = subprocess.run(
-        [str(ROOT / "systemd/install.sh"), "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    said = _install_help()
     lines = [line for _, line in all_code() if "install.sh" in line]
     assert lines
     assert [] == [option for line in lines for option in re.findall(r"--[a-z-]+", line) if option not in said]
+
+
+def test_every_option_that_stands_alone_exists() -> None:
+    """`--json` in a sentence belongs to a command of ours, or to one of the two tools named here."""
+    known = {"--require-hashes", "--system-site-packages"}
+    known |= set(re.findall(r"--[a-z-]+", _install_help()))
+    parsers = [build_parser()]
+    while parsers:
+        parser = parsers.pop()
+        known |= set(parser._option_string_actions)
+        parsers += subcommands(parser).values()
+    named = {(page, line.split()[0]) for page, line in all_code() if re.match(r"--[a-z]", line)}
+    assert len(named) > 3
+    assert [] == sorted(f"{page}: {option}" for page, option in named if option not in known)
+
+
+def _install_help() -> str:
+    command = [str(ROOT / "systemd/install.sh"), "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 # -- configuration

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _WIDTH: Final = 100
-_NAME_WIDTH: Final = 12
+_NAME_WIDTH: Final = 16
 
 
 class State(str, Enum):

@@ -110,9 +110,9 @@ def test_the_text_is_aligned_and_wrapped() -> None:
     """Names in a column, continuation below the text, the fix behind an arrow."""
     text = doctor.as_text(fail("broker", "word " * 40, fix="first\nsecond"))
     lines = text.splitlines()
-    assert lines[0].startswith("FAIL  broker       word")
-    assert all(line.startswith(" " * 19) for line in lines[1:])
-    assert [" " * 19 + "-> first", " " * 19 + "-> second"] == lines[-2:]
+    assert lines[0].startswith("FAIL  broker           word")
+    assert all(line.startswith(" " * 23) for line in lines[1:])
+    assert [" " * 23 + "-> first", " " * 23 + "-> second"] == lines[-2:]
     assert max(len(line) for line in lines) <= 100
 
 
