@@ -1,0 +1,1 @@
+"""The sub-commands of ``dsr-engine``, one module each."""
