@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
+from benchmarks.rig import Mosquitto
 from tests.daemon.rig import BoxRig, Listener
-from tests.mosquitto import Mosquitto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """Return a running mosquitto."""
-    broker = Mosquitto(tmp_path / "broker").start()
+    broker = Mosquitto(tmp_path).start()
     yield broker
     broker.stop()
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import paho.mqtt.client as mqtt
 import yaml
+
+from benchmarks.rig import Watcher, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,44 +20,20 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "dsr_inception.json"
 
 
-class Listener:
-    """An independent MQTT 5 subscriber that keeps every message of the mine."""
+class Listener(Watcher):
+    """An independent subscriber to everything of the mine."""
 
-    def __init__(self, port: int) -> None:
-        self.messages: list[tuple[str, dict[str, Any]]] = []
-        self._ready = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("mine/#", qos=1)
-        self._client.on_subscribe = lambda *_: self._ready.set()
-        self._client.on_message = self._keep
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        assert self._ready.wait(10), "the listener could not subscribe"
-
-    def _keep(self, _client: object, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        if message.payload:
-            self.messages.append((message.topic, json.loads(message.payload)))
-
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Return the events that came, of one kind or of all."""
-        bodies = [body for topic, body in self.messages if "/evt/" in topic]
-        return [body for body in bodies if kind in (None, body["kind"])]
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the events of one kind that came."""
+        return [event for event in self.events() if event["kind"] == kind]
 
     def states(self) -> list[dict[str, Any]]:
         """Return what came under the box's retained state."""
-        return [body for topic, body in self.messages if topic.endswith("/state")]
+        return [arrival.event for arrival in self.arrivals if arrival.topic.endswith("/state")]
 
     def wait_for(self, what: Callable[[], object], *, timeout: float = 20.0) -> None:
         """Wait until `what` holds."""
-        until = time.monotonic() + timeout
-        while not what():
-            assert time.monotonic() < until, f"never came; got {[topic for topic, _ in self.messages]}"
-            time.sleep(0.02)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        wait_until(lambda: bool(what()), timeout=timeout, what="what the test waits for")
 
 
 class BoxRig:

@@ -58,8 +58,8 @@ def test_a_truncated_video_is_played_as_far_as_it_goes(
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     rig.watch(half, pace="every_frame")
     assert rig.start().wait(60) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
-    assert listener.events("sighting")
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert listener.of("sighting")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7680, 4320)], ids=["1x1", "8K"])
@@ -74,8 +74,8 @@ def test_tiny_and_huge_pictures_do_no_harm(
     cv2.imwrite(str(folder / "1.png"), np.repeat(noise[..., None], 4, axis=2))
     rig.watch(folder, fps=10)
     assert rig.start().wait(90) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
-    assert [] == [event for event in listener.events("sighting") if event["decision"] == "named"]
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert [] == [event for event in listener.of("sighting") if event["decision"] == "named"]
 
 
 def test_a_missing_model_is_named(rig: BoxRig, clip: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_second_daemon_on_one_outbox_refuses(rig: BoxRig, listener: Listener
     """Two writers would tear the store apart; the message names the first one's process."""
     rig.watch(clip, fps=10, loop=True)
     first = rig.start()
-    listener.wait_for(lambda: listener.events("box_start"))
+    listener.wait_for(lambda: listener.of("box_start"))
     second = subprocess.run(
         rig.command("run"), cwd=Path.cwd(), capture_output=True, text=True, timeout=60, check=False
     )
@@ -143,11 +143,11 @@ def test_people_registered_while_it_runs_are_recognised(
     """The register is followed: an unknown track becomes a name, and the old word is taken back."""
     rig.watch(clip, fps=10, loop=True)
     rig.start()
-    listener.wait_for(lambda: [e for e in listener.events("sighting") if e["decision"] == "unknown"])
+    listener.wait_for(lambda: [e for e in listener.of("sighting") if e["decision"] == "unknown"])
     rig.register("CARD-1", [demo_photos["obama"], demo_photos["obama3"]])
-    listener.wait_for(lambda: listener.events("gallery_changed"))
-    listener.wait_for(lambda: [e for e in listener.events("sighting") if e.get("person_ref") == "CARD-1"])
-    assert listener.events("gallery_changed")[0]["registered"] == 1
+    listener.wait_for(lambda: listener.of("gallery_changed"))
+    listener.wait_for(lambda: [e for e in listener.of("sighting") if e.get("person_ref") == "CARD-1"])
+    assert listener.of("gallery_changed")[0]["registered"] == 1
 
 
 def test_a_camera_that_is_not_there_is_blind_and_the_box_goes_on(rig: BoxRig, listener: Listener) -> None:
@@ -162,10 +162,10 @@ def test_a_camera_that_is_not_there_is_blind_and_the_box_goes_on(rig: BoxRig, li
     ]
     daemon = rig.start()
     began = time.monotonic()
-    listener.wait_for(lambda: listener.events("camera_blind"))
+    listener.wait_for(lambda: listener.of("camera_blind"))
     assert time.monotonic() - began < 10
-    alarm = listener.events("camera_blind")[0]["alarm"]
+    alarm = listener.of("camera_blind")[0]["alarm"]
     assert (alarm["id"], alarm["state"]) == ("camera_blind.cam", "active")
-    retained = [body for topic, body in listener.messages if "/alarms/" in topic]
+    retained = [arrival for arrival in listener.arrivals if "/alarms/" in arrival.topic]
     assert retained
     assert daemon.poll() is None

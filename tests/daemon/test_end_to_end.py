@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from benchmarks.rig import Mosquitto
     from tests.daemon.rig import BoxRig
-    from tests.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.mosquitto
 
@@ -37,7 +37,7 @@ def halves(clip: Path, frame: int, folder: Path) -> list[Path]:
 
 def named(listener: Listener) -> set[str]:
     """Return everybody who was named."""
-    return {event["person_ref"] for event in listener.events("sighting") if event["decision"] == "named"}
+    return {event["person_ref"] for event in listener.of("sighting") if event["decision"] == "named"}
 
 
 def test_a_registered_person_is_named_and_every_event_fits_the_schema(
@@ -47,25 +47,28 @@ def test_a_registered_person_is_named_and_every_event_fits_the_schema(
     rig.register("CARD-1", [demo_photos["obama"], demo_photos["obama3"]])
     rig.watch(clip, fps=10)
     assert rig.start().wait(60) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
+    listener.wait_for(lambda: listener.of("box_stop"))
     assert named(listener) == {"CARD-1"}
     for event in listener.events():
         jsonschema.validate(event, dict(schema()))
-    assert "Name of" not in str(listener.messages)
+    assert "Name of" not in str(listener.arrivals)
     assert "Name of" not in rig.log()
 
 
 def test_a_stranger_is_called_unknown(
     rig: BoxRig, listener: Listener, clip: Path, demo_photos: Mapping[str, Path]
 ) -> None:
-    """Somebody else is registered: the person in the picture is said to be unknown, and counted."""
+    """Somebody else is registered: the person in the picture is unknown, and each of their tracks is counted."""
     rig.register("CARD-2", [demo_photos["biden"]])
     rig.watch(clip, fps=10)
     assert rig.start().wait(60) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
-    assert {"unknown"} == {event["decision"] for event in listener.events("sighting")}
-    entered = listener.events("presence")
-    assert [("entered", None, 1)] == [(e["change"], e.get("person_ref"), e["headcount"]) for e in entered]
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert {"unknown"} == {event["decision"] for event in listener.of("sighting")}
+    entered = listener.of("presence")
+    tracks = [event["track"] for event in entered]
+    assert tracks == list(dict.fromkeys(tracks))
+    expected = [("entered", None, number) for number in range(1, len(tracks) + 1)]
+    assert expected == [(e["change"], e.get("person_ref"), e["headcount"]) for e in entered] != []
 
 
 def test_two_people_in_a_real_clip_are_named_and_nobody_else(
@@ -81,9 +84,9 @@ def test_two_people_in_a_real_clip_are_named_and_nobody_else(
         rig.register("RIGHT", [right])
     rig.watch(clip, pace="every_frame")
     assert rig.start().wait(120) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
+    listener.wait_for(lambda: listener.of("box_stop"))
     assert named(listener) == {"LEFT", "RIGHT"}
-    muster = [body for topic, body in listener.messages if topic.endswith("/muster")][-1]
+    muster = listener.last("/muster").event
     assert {"LEFT", "RIGHT"} == {person["person_ref"] for person in muster["people"]}
     assert [] == muster["unknown"]
 
@@ -92,11 +95,11 @@ def test_sigterm_commits_and_says_goodbye(rig: BoxRig, listener: Listener, clip:
     """The last event says why it stopped, and the retained state says that it is gone on purpose."""
     rig.watch(clip, fps=10, loop=True)
     daemon = rig.start()
-    listener.wait_for(lambda: listener.events("sighting"))
+    listener.wait_for(lambda: listener.of("sighting"))
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(20) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
-    assert listener.events("box_stop")[0]["reason"] == "SIGTERM"
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert listener.of("box_stop")[0]["reason"] == "SIGTERM"
     listener.wait_for(lambda: not listener.states()[-1]["online"])
     assert listener.states()[-1]["reason"] == "stopped"
 
@@ -107,14 +110,14 @@ def test_kill_is_told_by_the_last_will_and_by_the_next_start(
     """Nothing can be said at a power cut: the broker says it, and the box when it is back."""
     rig.watch(clip, fps=10, loop=True)
     daemon = rig.start()
-    listener.wait_for(lambda: listener.events("sighting"))
+    listener.wait_for(lambda: listener.of("sighting"))
     daemon.kill()
     listener.wait_for(lambda: not listener.states()[-1]["online"], timeout=40)
     assert listener.states()[-1]["reason"] == "lost"
     rig.watch(clip, fps=10)
     assert rig.start().wait(60) == 0, rig.log()
-    listener.wait_for(lambda: listener.events("box_stop"))
-    assert [True, False] == [event["clean"] for event in listener.events("box_start")]
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert [True, False] == [event["clean"] for event in listener.of("box_start")]
     assert len({event["seq"] for event in listener.events()}) == len({e["id"] for e in listener.events()})
 
 
@@ -130,7 +133,7 @@ def test_events_of_an_outage_come_when_the_broker_does(
     subscriber = Listener(broker.port)
     drained = rig.cli("outbox", "drain")
     assert drained.returncode == 0, drained.stderr
-    subscriber.wait_for(lambda: subscriber.events("box_stop"))
+    subscriber.wait_for(lambda: subscriber.of("box_stop"))
     subscriber.close()
     assert named(subscriber) == {"CARD-1"}
     assert list(range(1, len(subscriber.events()) + 1)) == sorted(e["seq"] for e in subscriber.events())
