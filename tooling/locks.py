@@ -31,12 +31,12 @@ class LockSpec:
 
     path: str
     extras: tuple[str, ...]
-    constraint: str | None
+    constraint: str
     why: str
 
 
 LOCKS: Final = (
-    LockSpec(ALL, ("test",), None, "everything: tests, lint, training, conversion. The resolution."),
+    LockSpec(ALL, ("test",), "locks/constraints.txt", "everything: tests, lint, training, conversion. The resolution."),
     LockSpec("locks/box.txt", ("cpu",), ALL, "a box without JetPack, and nothing more. Part of all.txt."),
     LockSpec("locks/demo.txt", ("cpu", "demo", "build"), ALL, "`python3 run.py demo`. Part of all.txt."),
     LockSpec(
@@ -95,7 +95,7 @@ def make_locks(root: Path, uv_arguments: list[str]) -> int:
         command = [uv, "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--generate-hashes"]
         command += ["--python-version", "3.10", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
         command += [part for extra in spec.extras for part in ("--extra", extra)]
-        command += ["--constraint", spec.constraint] if spec.constraint else uv_arguments
+        command += ["--constraint", spec.constraint, *([] if spec.constraint == ALL else uv_arguments)]
         command += ["--output-file", spec.path]
         print(f"{spec.path}: {spec.why}", flush=True)
         status = subprocess.run(command, cwd=root, check=False).returncode
