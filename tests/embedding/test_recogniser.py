@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_app.embedding.recogniser import MAX_BATCH, Recogniser
+from edge_app.embedding.recogniser import Recogniser
+from edge_app.engines.manifest import load_manifest
+from edge_app.engines.onnx_engine import OnnxEngine
 from edge_app.errors import ModelError, PreprocessMismatch
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from tests.tiny_models import DIM, WEIGHTS, mean_colour_network, recogniser
@@ -34,10 +36,12 @@ def test_embedding_is_the_unit_vector_of_the_rgb_crop(tmp_path: Path, colour: tu
     np.testing.assert_allclose(expected(*colour), embedding.vector, atol=2e-4)
 
 
-def test_order_holds_beyond_one_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("max_batch", [1, 4])
+def test_order_holds_beyond_one_batch(tmp_path: Path, max_batch: int) -> None:
     """More crops than fit one run come back in their order, and nothing is left over in the buffer."""
-    tiny = Recogniser.open(recogniser(tmp_path))
-    colours = [(20 * i, 250 - 20 * i, 7 * i) for i in range(MAX_BATCH + 3)]
+    manifest = load_manifest(recogniser(tmp_path))
+    tiny = Recogniser(manifest=manifest, engine=OnnxEngine(manifest.verify()), max_batch=max_batch)
+    colours = [(20 * i, 250 - 20 * i, 7 * i) for i in range(7)]
     got = tiny.embed(np.stack([flat(*colour) for colour in colours]))
     np.testing.assert_allclose(
         np.stack([expected(*colour) for colour in colours]), np.stack([e.vector for e in got]), atol=2e-4
