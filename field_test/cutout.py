@@ -96,20 +96,25 @@ def _without_fringe(
     colour: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Give the seam the colours from within: a bright wall behind the person shines through its pixels."""
-    inner = cv2.erode((alpha > _SOLID).astype(np.float32), np.ones((5, 5), dtype=np.uint8))
-    spread = cv2.GaussianBlur(colour * inner[:, :, None], (0, 0), 4)
-    weight = cv2.GaussianBlur(inner, (0, 0), 4)[:, :, None]
+    solid = (alpha > _SOLID).astype(np.float32)
+    inner = np.asarray(cv2.erode(solid, np.ones((5, 5), dtype=np.uint8)), dtype=np.float32)
+    spread = _blurred(colour * inner[:, :, None], 4)
+    weight = _blurred(inner, 4)[:, :, None]
     from_within = spread / np.maximum(weight, np.float32(1e-3))
-    seam = cv2.GaussianBlur(1 - inner, (0, 0), 1)[:, :, None] * (weight > np.float32(1e-2))
+    seam = _blurred(1 - inner, 1)[:, :, None] * (weight > np.float32(1e-2))
     darker = np.minimum(colour, from_within * np.float32(1.05))
     return np.asarray(colour * (1 - seam) + darker * seam, dtype=np.float32)
+
+
+def _blurred(layer: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(layer, (0, 0), sigma), dtype=np.float32)
 
 
 def _soften(mask: npt.NDArray[np.uint8], size: tuple[int, int], *, bottom: float) -> npt.NDArray[np.float32]:
     """Draw the mask in, feather it, and let it fade towards the borders of the photo."""
     drawn_in = cv2.erode(mask, np.ones((3, 3), dtype=np.uint8), borderType=cv2.BORDER_REPLICATE)
     large = cv2.resize(drawn_in.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    alpha = cv2.GaussianBlur(large, (0, 0), 2.5)
+    alpha = _blurred(np.asarray(large, dtype=np.float32), 2.5)
     width, height = size
     columns = np.arange(width, dtype=np.float32)
     rows = np.arange(height, dtype=np.float32)
