@@ -55,7 +55,7 @@ def lint(arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Run the benchmarks, each printing its figure beside the bar; names select some of them."""
     python = environment.ensure(ROOT, environment.EVERYTHING)
-    found = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if not path.name.startswith("_"))
+    found = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()]
     chosen = [path for path in found if not arguments or path.stem in arguments]
     if not chosen:
         print(f"no such benchmark; there are: {', '.join(path.stem for path in found)}")
