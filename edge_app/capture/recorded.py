@@ -105,11 +105,12 @@ class RecordedSource:
         return pixels
 
     def _catch_up(self) -> None:
-        """Pass over the frames whose successor is due already."""
+        """Pass over the frames whose successor is due already; at the end, what was missed is forgiven."""
         while self._clock.mono_ns() >= self._due_ns(self.position + 1):
             if self._pending is not None:
                 self._pending = None
             elif not self._reel.skip():
+                self._start_ns = self._clock.mono_ns() - round(self.position * _NS_PER_S / self.fps)
                 return
             self.position += 1
 

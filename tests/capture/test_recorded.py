@@ -71,12 +71,14 @@ def test_loop_begins_again(video: Path, clock: MovedClock) -> None:
 
 
 def test_loop_at_realtime_catches_up_over_the_end(video: Path, clock: MovedClock) -> None:
-    """Somebody who comes late by more than the rest of the recording goes on with its beginning."""
+    """Who comes an hour late gets the beginning again, and from there on every frame at its time."""
     source = recorded(clock, kind="file", location=str(video), loop=True)
     assert 0 == number_of(source.read())  # type: ignore[arg-type]
-    clock.advance(3 * FRAMES / FPS)
-    assert source.read() is not None
-    assert source.position > 1
+    clock.advance(3600)
+    began = clock.mono_ns()
+    assert [0, 1, 2] == all_of(source, limit=3)
+    assert pytest.approx(2 / FPS, abs=1e-6) == (clock.mono_ns() - began) / 1e9
+    assert FRAMES + 3 == source.position
 
 
 def test_folder_gives_its_pictures_by_name(folder: Path, clock: MovedClock) -> None:
