@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tooling import commands
 from tooling.commands import COMMANDS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -110,3 +111,22 @@ def test_ci_runs_lint_and_the_readme_s_test_command() -> None:
     assert re.search(r"^python3 run\.py lint", script, re.MULTILINE)
     assert re.search(r"^python3 run\.py test", script, re.MULTILINE)
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_another_system_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the locks have nothing to install, the message says so before anything is made."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    with pytest.raises(SystemExit, match="runs on Linux; this is darwin"):
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+
+
+def test_a_checkout_that_cannot_be_written_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that refuses the set-up gives a message with the folder, and no traceback."""
+    (tmp_path / ".cache").write_text("in the way")
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+
+    assert 3 == commands.run(["setup"])
+    assert f"{tmp_path} must be a folder that can be written" in capsys.readouterr().err

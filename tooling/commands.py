@@ -113,6 +113,9 @@ def run(arguments: list[str]) -> int:
     except environment.SetupError as error:
         print(f"\nset-up failed: {error}", file=sys.stderr)
         return 3
+    except OSError as error:
+        print(f"\n{error}\n  fix: {ROOT} must be a folder that can be written", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -36,7 +36,7 @@ class LockSpec:
 
 
 LOCKS: Final = (
-    LockSpec(ALL, ("test",), "locks/constraints.txt", "everything: tests, lint, training, conversion. The resolution."),
+    LockSpec(ALL, ("test",), "locks/constraints.txt", "everything, training included. The resolution."),
     LockSpec("locks/box.txt", ("cpu",), ALL, "a box without JetPack, and nothing more. Part of all.txt."),
     LockSpec("locks/demo.txt", ("cpu", "demo", "build"), ALL, "`python3 run.py demo`. Part of all.txt."),
     LockSpec(
