@@ -12,6 +12,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _WAIT_S: Final = 0.2
 
 T = TypeVar("T")
+_log = structlog.get_logger(__name__)
 
 
 class Slot(Generic[T]):
@@ -106,13 +109,16 @@ class FacesWorker:
         Raises:
             ModelError: the detector failed.
         """
+        seen = 0
         while not stopping() and not self._newest.ended:
             self._beat()
             frame = self._newest.get(timeout=_WAIT_S)
             if frame is None:
                 continue
+            seen += 1
             with self._turn:
                 faces = self._stage.process(frame)
             while not self._out.put(faces, timeout=_WAIT_S) and not stopping():
                 self._beat()
         self._out.put(CameraEnded(self._camera), timeout=_WAIT_S * 10)
+        _log.info("camera_ended", camera=self._camera, frames=seen, dropped=self._newest.dropped)
