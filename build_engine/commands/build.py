@@ -1,0 +1,125 @@
+"""``dsr-engine build``: the quantised graph becomes an engine for this box's GPU."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+    from typing_extensions import Self
+
+    from edge_app.cli.parsers import SubParsers
+
+_QUIET_S: Final = 10.0
+_PROGRESS: Final = "progress: "
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add the ``build`` sub-command."""
+    parser = subparsers.add_parser("build", help="build a TensorRT or TensorRT-RTX engine")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=Path("models/dsr_inception.json"),
+        help="manifest of the FP32 model; the graphs for builders lie beside it",
+    )
+    parser.add_argument("--backend", choices=("tensorrt", "tensorrt-rtx"), default="tensorrt")
+    parser.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8")
+    parser.add_argument("--out", type=Path, default=Path("state/engines"), help="folder of the engines")
+    parser.add_argument(
+        "--target", metavar="SMxx", help="build for this GPU instead of the one here (TensorRT-RTX only)"
+    )
+    parser.add_argument(
+        "--dla", type=int, nargs="?", const=0, metavar="CORE", help="on a DLA core (TensorRT up to 10.x)"
+    )
+    parser.add_argument("--max-batch", type=int, default=8, help="faces at once, at most (default: 8)")
+    parser.add_argument("--workspace", type=int, metavar="MIB", help="memory for the builder's tactics")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of the timing cache (default: that of the engines)"
+    )
+    parser.add_argument("--allow-fp16", action="store_true", help="build FP16 where INT8 fails, and say so")
+    parser.add_argument("--force", action="store_true", help="build even if nothing changed")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, and print where the engine is; returns the exit status."""
+    from build_engine.build import BuildOptions, build_engine
+    from build_engine.trt_api import Toolkit
+
+    options = BuildOptions(
+        model=args.model,
+        out=args.out,
+        precision=args.precision,
+        target=args.target,
+        dla_core=args.dla,
+        max_batch=args.max_batch,
+        workspace_mib=args.workspace,
+        cache=args.cache,
+        allow_fp16=args.allow_fp16,
+        force=args.force,
+    )
+    toolkit = Toolkit(args.backend)
+    calibrator = _calibrator(args, toolkit)
+    with Progress() as progress:
+        result = build_engine(toolkit, options, say=progress.say, calibrator=calibrator)
+    if not result.built:
+        print(f"{result.manifest}: up to date; {result.reason}")
+        return 0
+    print(f"{result.manifest}: built in {result.seconds:.1f} s because {result.reason}")
+    return 0
+
+
+def _calibrator(args: argparse.Namespace, toolkit: Any) -> Any:
+    """Return the implicit calibrator where one is needed: INT8 on a DLA."""
+    if args.dla is None or args.precision != "int8":
+        return None
+    from edge_app.errors import ModelError
+
+    if not toolkit.has_calibrators:
+        raise ModelError(
+            f"{toolkit.name} {toolkit.version} has no calibrators, and a DLA takes INT8 from nothing else",
+            fix="build for the GPU (without --dla), or with TensorRT up to 10.x",
+        )
+    from calibration.calibrator import calibrator_from_cache
+
+    return calibrator_from_cache(toolkit.trt, args.model)
+
+
+class Progress:
+    """Tells on standard error what a build does, with the time it has taken; never silent for long."""
+
+    def __init__(self) -> None:
+        self._started = self._told = time.monotonic()
+        self._doing = "starting"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tell_on, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def say(self, text: str) -> None:
+        """Print `text` with the elapsed time; steps of the builder only when it was quiet for long."""
+        if text.startswith(_PROGRESS):
+            self._doing = text.removeprefix(_PROGRESS)
+            return
+        self._print(text)
+
+    def _tell_on(self) -> None:
+        while not self._done.wait(1.0):
+            if time.monotonic() - self._told >= _QUIET_S:
+                self._print(self._doing)
+
+    def _print(self, text: str) -> None:
+        self._told = time.monotonic()
+        print(f"{self._told - self._started:6.1f} s  {text}", file=sys.stderr)
