@@ -72,6 +72,8 @@ class Mosquitto:
         allow = (
             () if any(line.startswith("allow_anonymous") for line in settings) else ("allow_anonymous true",)
         )
+        # Started by root it would become another user, who may not read our folder.
+        allow = (*allow, "user root") if os.geteuid() == 0 else allow
         lines = (f"listener {self.port} {HOST}", *allow, *settings)
         self._config.write_text("\n".join((*lines, "")), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None

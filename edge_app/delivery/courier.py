@@ -6,20 +6,19 @@ a connection ends is simply sent again on the next one, the same bytes, from the
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_app.delivery.event import ALARM, priority_of
+from edge_app.delivery.event import ALARM
 from edge_app.delivery.lanes import Lanes
 from edge_app.delivery.link import replay_properties
-from edge_app.delivery.outbox import DENIED, UNFIT
-from edge_app.delivery.receipts import ReceiptRefused, check_receipt
+from edge_app.delivery.parking import UNFIT, Parking, meaning
+from edge_app.delivery.receipts import MAX_IDS, ReceiptRefused, check_receipt
 from edge_app.delivery.retained import Retained
 from edge_app.errors import OutboxFull
 
@@ -34,19 +33,11 @@ _LOG = structlog.get_logger(__name__)
 
 _NS: Final = 1_000_000_000
 _FAILURE: Final = 0x80
-_NOT_AUTHORISED: Final = 0x87
-_TOO_LARGE: Final = 0x95
-#: Reason codes that will not change by trying again soon: not authorised, topic name invalid, packet
-#: too large, payload format invalid (MQTT 5, section 2.4).
-_PARK: Final = frozenset({_NOT_AUTHORISED, 0x90, _TOO_LARGE, 0x99})
-#: Any other refusal is temporary; but a row that is refused this often is parked as well.
-_PATIENCE: Final = 8
 _DELETE_AT_ONCE: Final = 250
 _DELETE_AFTER_NS: Final = 50_000_000
+_RECEIPTS_AFTER_NS: Final = 10_000_000
 _TOPIC_OVERHEAD: Final = 256
 _SOON_NS: Final = 5_000_000
-_PROBE_FIRST_NS: Final = 30_000_000_000
-_PROBE_MAX_NS: Final = 900_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +76,25 @@ class Courier:
             receipt_window=options.receipt_window,
             history_per_s=options.history_per_s,
         )
+        self._parking = Parking(outbox=outbox, lanes=self._lanes, clock=clock)
         self._retained = Retained()
         self._alarms: deque[StandingAlarm] = deque()
         self._shown: dict[str, int] = {}
         self._once: deque[tuple[str, bytes, bytes | None]] = deque()
         self._replay = replay_properties()
         self._under_way: dict[int, _UnderWay] = {}
+        self._receipts: dict[str, list[bytes]] = {}
+        self._receipts_at = 0
         self._done: list[int] = []
         self._done_at = 0
-        self._refusals: Counter[int] = Counter()
         self._conn = 0
         self._window = 0
         self._max_packet: int | None = None
         self._heard: dict[str, int] = {}
-        self._denied: set[str] = set(outbox.parked_kinds(DENIED))
-        self._probe_at = 0
-        self._probe_wait_ns = _PROBE_FIRST_NS
         self.closing = False
         self.connected = False
         self.broker: str | None = None
-        self.published = self.delivered = self.parked = self.rejected_receipts = self.connects = 0
+        self.published = self.delivered = self.rejected_receipts = self.connects = 0
         self.last_error: str | None = None
 
     # -- what happens to us -----------------------------------------------------------------------
@@ -120,10 +110,8 @@ class Courier:
         self.last_error = None
         self._heard = dict.fromkeys(self._required, now)
         self._retained.all_again(self._topics.state)
-        self._outbox.unpark(UNFIT)
-        self._probe_at, self._probe_wait_ns = 0, _PROBE_FIRST_NS
         self.restart()
-        self.probe()
+        self._parking.probe()
         _LOG.info("link_up", broker=link.broker, window=self._window)
 
     def down(self, link: LinkDown) -> None:
@@ -131,11 +119,14 @@ class Courier:
         self.last_error = link.reason
         if link.conn == self._conn:
             self.connected, self.broker = False, None
+            rows = (way.row for way in self._under_way.values() if way.row is not None)
+            self._parking.disconnected(next(rows, None))
             self._under_way.clear()
 
     def restart(self) -> None:
         """Send everything again that is not delivered, from the oldest on."""
         self.flush_deletes(force=True)
+        self.flush_receipts(force=True)
         self._alarms = deque(self._outbox.alarms())
         self._shown = {alarm.id: alarm.seq for alarm in self._alarms}
         self._lanes.restart(now=self._clock.mono_ns())
@@ -165,10 +156,12 @@ class Courier:
             if self.rejected_receipts.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a flood fills no disk
                 _LOG.warning("receipt_refused", reason=str(error), refused=self.rejected_receipts)
             return
-        self._heard[consumer] = self._clock.mono_ns()
-        seqs = self._outbox.receipt(consumer, ids, required=self._required)
-        self._lanes.receipted(seqs)
-        self.delivered += len(seqs)
+        now = self._clock.mono_ns()
+        self._heard[consumer] = now
+        if consumer in self._required:
+            if not self._receipts:
+                self._receipts_at = now
+            self._receipts.setdefault(consumer, []).extend(ids)
 
     def grown(self, priorities: set[int]) -> None:
         """Take note that events of `priorities` were committed."""
@@ -198,6 +191,7 @@ class Courier:
     def work(self, now: int) -> None:
         """Delete what is delivered, send what there is room for, and notice when nothing moves."""
         self.flush_deletes(force=False)
+        self.flush_receipts(force=False)
         if not self.connected:
             return
         if self._required:
@@ -215,6 +209,8 @@ class Courier:
     def due_in_ns(self, now: int) -> int | None:
         """Return the time until there is something to do by itself, None if that is not known."""
         waits = []
+        if self._receipts:
+            waits.append(self._receipts_at + _RECEIPTS_AFTER_NS - now)
         if self._done:
             waits.append(self._done_at + _DELETE_AFTER_NS - now)
         if self.connected and self._lanes.throttled():
@@ -222,16 +218,10 @@ class Courier:
         return min(waits, default=None)
 
     def probe(self) -> None:
-        """Now and then try the oldest row of each kind that the broker denies; if it takes it, all follow."""
-        now = self._clock.mono_ns()
-        if not self._denied or now < self._probe_at:
-            return
-        self._probe_at = now + self._probe_wait_ns
-        self._probe_wait_ns = min(2 * self._probe_wait_ns, _PROBE_MAX_NS)
-        self.flush_deletes(force=True)
-        for kind in self._denied:
-            if self._outbox.unpark(DENIED, kind=kind, limit=1):
-                self._lanes.lanes[priority_of(kind)].rewind(1)
+        """Now and then try what the broker would not have."""
+        if self.connected and self._parking.is_due():
+            self.flush_deletes(force=True)
+            self._parking.probe()
 
     def flush_deletes(self, *, force: bool) -> None:
         """Delete the rows that are delivered, many at a time."""
@@ -248,6 +238,19 @@ class Courier:
         else:
             self._done.clear()
 
+    def flush_receipts(self, *, force: bool) -> None:
+        """Take the receipts that have come, many at a time, and delete the rows that all have."""
+        waited = self._clock.mono_ns() - self._receipts_at
+        many = max(map(len, self._receipts.values()), default=0) >= _DELETE_AT_ONCE
+        if not self._receipts or not (force or many or waited >= _RECEIPTS_AFTER_NS):
+            return
+        receipts, self._receipts = self._receipts, {}
+        for consumer, ids in receipts.items():
+            for first in range(0, len(ids), MAX_IDS):
+                seqs = self._outbox.receipt(consumer, ids[first : first + MAX_IDS], required=self._required)
+                self._lanes.receipted(seqs)
+                self.delivered += len(seqs)
+
     def silent(self, now: int) -> dict[str, float]:
         """Return the required consumers that owe receipts, with the seconds since their last one."""
         owed = self._lanes.oldest_owed()
@@ -256,6 +259,11 @@ class Courier:
         limit = int(self._options.receipt_timeout_s * _NS)
         quiet = {name: now - heard for name, heard in self._heard.items() if now - heard > limit}
         return {name: round(since / _NS, 1) for name, since in quiet.items() if name in self._required}
+
+    @property
+    def parked(self) -> int:
+        """How many rows were parked since the start."""
+        return self._parking.count
 
     @property
     def idle(self) -> bool:
@@ -285,7 +293,7 @@ class Courier:
         reserve = self._window // 10
         while (row := self._lanes.next(now=now, free=self._free, reserve=reserve)) is not None:
             if self._max_packet is not None and len(row.body) + _TOPIC_OVERHEAD > self._max_packet:
-                self._park(row, UNFIT, f"larger than the broker's limit of {self._max_packet} bytes")
+                self._parking.park(row, UNFIT, f"larger than the broker's limit of {self._max_packet} bytes")
                 continue
             replay = self._replay if self._lanes.is_history(row) else None
             way = _UnderWay(at=now, row=row)
@@ -317,42 +325,20 @@ class Courier:
         return True
 
     def _accepted(self, row: Row) -> None:
-        self._refusals.pop(row.seq, None)
-        if row.kind in self._denied:
-            self._denied.discard(row.kind)
-            if self._outbox.unpark(DENIED, kind=row.kind):
-                self._lanes.lanes[row.priority].rewind(1)
-        if self._required:
-            return
-        self._lanes.settled(row.seq, row.priority)
-        if not self._done:
-            self._done_at = self._clock.mono_ns()
-        self._done.append(row.seq)
+        if not self._required:
+            self._lanes.settled(row.seq, row.priority)
+            if not self._done:
+                self._done_at = self._clock.mono_ns()
+            self._done.append(row.seq)
+        if self._parking.holds(row.kind):
+            self.flush_deletes(force=True)  # what is done must not come back with what was parked
+        self._parking.accepted(row)
 
     def _refused(self, way: _UnderWay, code: int) -> None:
-        reason = f"{ReasonCode(PacketTypes.PUBACK, identifier=code)} (0x{code:02X})"
+        topic = way.topic or "an alarm" if way.row is None else self._topics.event(way.row.kind)
+        self.last_error = f"{topic}: broker refused: {meaning(code)}"
         if way.row is None:
-            topic = way.topic or "an alarm"
-            self.last_error = f"{topic}: broker refused: {reason}"
-            _LOG.error("retained_refused", topic=topic, reason=reason)
+            _LOG.error("retained_refused", topic=topic, reason=meaning(code))
             return
-        row = way.row
-        self.last_error = f"{self._topics.event(row.kind)}: broker refused: {reason}"
-        self._refusals[row.seq] += 1
-        if code in _PARK or self._refusals[row.seq] >= _PATIENCE:
-            self._park(row, DENIED if code == _NOT_AUTHORISED else UNFIT, reason)
-        else:
-            self.flush_deletes(force=True)
-            self._lanes.later(row.seq, row.priority, now=self._clock.mono_ns())
-            _LOG.warning("event_refused", seq=row.seq, kind=row.kind, reason=reason)
-
-    def _park(self, row: Row, why: str, reason: str) -> None:
-        """Set the row aside: if ``DENIED`` until the broker takes its kind, else to the next connection."""
-        self._refusals.pop(row.seq, None)
-        self._outbox.park(row.seq, f"{why}: {reason}")
-        self._lanes.settled(row.seq, row.priority)
-        if why == UNFIT or row.kind not in self._denied:
-            _LOG.error("event_parked", kind=row.kind, seq=row.seq, reason=reason)
-        if why == DENIED:
-            self._denied.add(row.kind)
-        self.parked += 1
+        self.flush_deletes(force=True)
+        self._parking.refused(way.row, code)

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 _EVICT_AT_ONCE: Final = 512
 _TRIES: Final = 6
 _SLACK_PAGES: Final = 16
-#: Why a row is parked: the broker denies its topic, or would never take this very row.
-DENIED: Final = "denied"
-UNFIT: Final = "unfit"
 _INSERT: Final = (
     "INSERT INTO outbox (seq, event_id, priority, kind, mono_ns, wall_ms, body, crc, parked)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -224,7 +221,7 @@ class Outbox:
             self._db.execute("UPDATE outbox SET parked = ? WHERE seq = ?", (reason, seq))
 
     def unpark(self, why: str, *, kind: str | None = None, limit: int = -1) -> int:
-        """Bring back rows parked for `why` (``DENIED``, ``UNFIT``), oldest first; return how many."""
+        """Bring back rows parked for `why` (see parking.py), oldest first; return how many."""
         with translated(self.path), transaction(self._db):
             return self._db.execute(
                 "UPDATE outbox SET parked = NULL WHERE seq IN (SELECT seq FROM outbox "

@@ -420,4 +420,5 @@ class Delivery:
         if self._committer.waiting:
             self._committer.commit(self._clock.mono_ns())
         self._courier.flush_deletes(force=True)
+        self._courier.flush_receipts(force=True)
         self._outbox.note(_RUN, "stopped")

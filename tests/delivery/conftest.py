@@ -118,7 +118,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     started: list[Mosquitto] = []
 
     def make(*settings: str, port: int | None = None) -> Mosquitto:
-        broker = Mosquitto(tmp_path, settings=("max_queued_messages 0", *settings), port=port).start()
+        broker = Mosquitto(tmp_path, settings=("max_queued_messages 100000", *settings), port=port).start()
         started.append(broker)
         return broker
 

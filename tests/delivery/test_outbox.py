@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_app.delivery.outbox import DENIED, UNFIT, Outbox
-from edge_app.errors import OutboxError, OutboxFull, OutboxLocked
+from edge_app.delivery.outbox import Outbox
+from edge_app.delivery.parking import DENIED, UNFIT
+from edge_app.errors import OutboxError, OutboxLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
