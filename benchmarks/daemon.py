@@ -82,7 +82,7 @@ def two_face_clip(folder: Path) -> tuple[Path, str]:
     """Write a 640x360 clip with two faces at 12.5 frames a second; return it and what it is."""
     data = Path(os.environ.get("DSR_DATA", ROOT.parent / "shared" / "data"))
     real = data / _REAL
-    frames = _frames_of(real) if real.is_file() else _frames_of_photos()
+    frames = _frames_of(real) if real.is_file() else frames_of_photos()
     path = folder / "two.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, SIZE)
     for _ in range(REPEATS):
@@ -103,10 +103,11 @@ def _frames_of(path: Path) -> list[np.ndarray]:
         frames.append(frame)
 
 
-def _frames_of_photos() -> list[np.ndarray]:
+def frames_of_photos() -> list[np.ndarray]:
+    """Return 56 frames, (360, 640, 3) uint8 BGR, of two people side by side who sway a little."""
     photos = [cv2.imread(str(assets.CACHE / "assets" / name)) for name in ("obama.jpg", "biden.jpg")]
     tiles = [cv2.resize(photo, (320, 360), interpolation=cv2.INTER_AREA) for photo in photos]
-    return [np.roll(np.hstack(tiles), shift, axis=1) for shift in range(56)]
+    return [np.hstack([np.roll(tile, shift % 7, axis=1) for tile in tiles]) for shift in range(56)]
 
 
 def measure(folder: Path, clip: Path, *, pace: str) -> Run:
