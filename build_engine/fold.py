@@ -87,8 +87,17 @@ def fold_batch_normalisation(model: Any) -> Any:
                 fix="train with a non-negative scale (blocks.AtLeast) and export again",
             )
         _push(graph, affine)
+    _drop_unread(folded.graph)
     onnx.checker.check_model(folded)
     return folded
+
+
+def _drop_unread(graph: Any) -> None:
+    """Remove the initialisers that no node reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _channelwise(value: npt.NDArray[np.float64]) -> bool:

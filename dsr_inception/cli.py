@@ -26,6 +26,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="folder of the face sets (default: DSR_DATA)")
     commands = parser.add_subparsers(dest="command", required=True)
 
+    for name, about in (("pretrain", "train by a recipe"), ("resume", "go on from the folder's checkpoint")):
+        train = commands.add_parser(name, help=about)
+        train.add_argument("--recipe", type=Path, required=name == "pretrain", help="YAML; see recipes/")
+        train.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and weights")
+        train.add_argument(
+            "--dlib", type=Path, required=True, help="folder of dlib's .dat files: the teacher"
+        )
+        train.add_argument("--init", type=Path, help="start from these weights (.keras), optimiser fresh")
+        train.add_argument("--minutes", type=float, help="instead of the recipe's")
+        train.add_argument("--photos", type=int, help="only the first so many: a first look")
+
     choose = commands.add_parser("threshold", help="choose the acceptance threshold on development people")
     choose.add_argument("--model", type=Path, default=ROOT / "models" / "dsr_inception.onnx")
     choose.add_argument("--out", type=Path, help="write the choice as JSON, for build_engine.export")
@@ -54,13 +65,51 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _detector(path: Path | None) -> Any:
-    from dsr_inception.datasets import DataError
+    from dsr_inception.errors import DataError
     from edge_app.faces.detect import CenterFace
 
     path = path or ROOT / ".cache" / "models" / "centerface.json"
     if not path.is_file():
         raise DataError(f"the detector is missing: {path}; run `python3 run.py setup`, or give --detector")
     return CenterFace.open(path)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    import dataclasses
+    import logging
+    import shutil
+
+    from dsr_inception.batches import decoded
+    from dsr_inception.datasets import PhotoSet, Splits, data_folder, require_classes, training_photos
+    from dsr_inception.embedders import DlibEmbedder
+    from dsr_inception.recipe import load_recipe
+    from dsr_inception.targets import make_targets, teacher_descriptors
+    from dsr_inception.training import Trainer
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    kept = arguments.out / "recipe.yaml"
+    recipe = load_recipe(arguments.recipe or kept)
+    if arguments.minutes:
+        recipe = dataclasses.replace(recipe, minutes=arguments.minutes)
+    folder = data_folder(arguments.data)
+    celeba = PhotoSet(folder, "celeba_train")
+    chosen = training_photos(celeba.photos, Splits.load(folder))[: arguments.photos]
+    require_classes(chosen, least=1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.recipe and arguments.recipe.resolve() != kept.resolve():
+        shutil.copyfile(arguments.recipe, kept)
+    pixels = decoded(celeba, chosen, arguments.out / "photos.npy")
+    teacher = DlibEmbedder(arguments.dlib)
+    descriptors = teacher_descriptors(teacher, celeba, chosen, arguments.out / "teacher.npy")
+    targets = make_targets(descriptors, chosen, whiten=recipe.loss.whiten)
+    names = [p.file for p in chosen]
+    trainer = Trainer(recipe=recipe, pixels=pixels, names=names, targets=targets, folder=arguments.out)
+    if arguments.command == "resume":
+        trainer.restore()
+    elif arguments.init:
+        trainer.start_from(arguments.init)
+    print(trainer.run())
+    return 0
 
 
 def _threshold(arguments: argparse.Namespace) -> int:
@@ -145,13 +194,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = _parser().parse_args(argv)
-    commands = {"threshold": _threshold, "evaluate": _evaluate, "sheet": _sheet}
-    from dsr_inception.datasets import DataError
+    commands = {
+        "pretrain": _train,
+        "resume": _train,
+        "threshold": _threshold,
+        "evaluate": _evaluate,
+        "sheet": _sheet,
+    }
+    from dsr_inception.errors import TrainError
     from edge_app.errors import DsrError
 
     try:
         return commands[arguments.command](arguments)
-    except (DataError, DsrError) as error:
+    except (TrainError, DsrError) as error:
         print(f"dsr-train: {error}", file=sys.stderr)
         return 2
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from calibration.ash import coal_ash
 from calibration.conditions import degrade
-from dsr_inception.datasets import DataError, MinerPhoto, Photo, PhotoSet
+from dsr_inception.errors import DataError
 from edge_app.faces.preprocess import CROP_SIZE, align, landmarks_of_aligned
 from edge_app.records import Box
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dsr_inception.datasets import MinerPhoto, Photo, PhotoSet
     from edge_app.faces.detect import Detector
 
     Image = npt.NDArray[np.uint8]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import tarfile
 from collections import Counter, defaultdict
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
+
+from dsr_inception.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +40,7 @@ HELD_BACK: Final = 5
 POSES: Final = ("front", "yaw_m15", "yaw_p15", "yaw_m45", "yaw_p45", "up_15", "down_15")
 
 
-class DataError(Exception):
-    """A set of pictures is missing, or not what it should be; the message says what to put where."""
+_log = logging.getLogger(__name__)
 
 
 def data_folder(given: Path | None = None) -> Path:
@@ -239,10 +241,12 @@ class MinerPhoto:
 
 
 def miner_photos(photos: PhotoSet) -> list[MinerPhoto]:
-    """Return the miner-face photos by their manifest, checked: every person in every pose, once.
+    """Return the miner-face photos by their manifest, checked: known poses, each once, picture there.
+
+    A pose that a person lacks is logged as a warning and is no error: a mine's own set may have gaps.
 
     Raises:
-        DataError: pictures or poses are missing, double or unknown; the message names them.
+        DataError: pictures are missing, or poses are double or unknown; the message names them.
     """
     rows: list[Mapping[str, Any]] = json.loads(io.BytesIO(photos.read_bytes("manifest.json")).read())
     found = [
@@ -253,7 +257,9 @@ def miner_photos(photos: PhotoSet) -> list[MinerPhoto]:
     wrong = [f"{person}/{pose} stands {n} times" for (person, pose), n in cells.items() if n > 1]
     wrong += [f"{p.person}/{p.pose}: no such pose" for p in found if p.pose not in POSES]
     people = sorted({p.person for p in found})
-    wrong += [f"{who}/{pose} is missing" for who in people for pose in POSES if (who, pose) not in cells]
+    gaps = [f"{who}/{pose}" for who in people for pose in POSES if (who, pose) not in cells]
+    if gaps:
+        _log.warning("%s: %d poses are missing: %s", photos.name, len(gaps), ", ".join(gaps[:10]))
     have = set(photos.names())
     wrong += [f"the picture {p.file} is missing" for p in found if p.file not in have]
     if wrong:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dsr_inception.datasets import DataError
+from dsr_inception.errors import DataError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

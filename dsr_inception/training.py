@@ -1,0 +1,292 @@
+"""One training run: from a recipe and photos to weights, by the clock, and on again after a kill.
+
+The run is driven by wall-clock time, because a shared two-core machine gives no promise of steps: each
+phase of the recipe ends at its share of the minutes, and the learning rate follows the same clock. A
+checkpoint is written every few minutes and on SIGTERM -- weights, optimiser, moving averages, time
+used -- aside and renamed; `resume` goes on from it. A loss that is no number stops the run and names
+the batch's photos. The weights that leave are exponential moving averages, restarted with every
+phase, since weights of different input sides must not be averaged.
+
+The step is TensorFlow's (`fast`); the losses are ``keras.ops``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import tensorflow as tf
+
+from dsr_inception import fast, losses, network
+from dsr_inception.batches import Batches
+from dsr_inception.errors import TrainingError
+from dsr_inception.optimiser import MuonAdam
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from dsr_inception.batches import Batch
+    from dsr_inception.recipe import Phase, Recipe
+    from dsr_inception.targets import Targets
+
+CHECKPOINT: Final = "checkpoint.npz"
+SAVE_EVERY: Final = 150.0
+LOG_EVERY: Final = 20.0
+FLOOR: Final = 0.02
+COLUMNS: Final = (
+    "seconds",
+    "step",
+    "pictures",
+    "side",
+    "rate",
+    "loss",
+    "cosine",
+    "accuracy",
+    "norm",
+    "speed",
+    "left",
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run is: `seconds` of wall-clock used, `steps`, `pictures`, and steps within this `side`."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    pictures: int = 0
+    side: int = 0
+    side_steps: int = 0
+
+
+def learning_rate(recipe: Recipe, share: float, steps: int, side_steps: int) -> float:
+    """Return the rate at a `share` 0..1 of the run: warm-up, cosine, and a restart for the last phase."""
+    last_start = recipe.phases[-2].until if len(recipe.phases) > 1 else 0.0
+    if share >= last_start > 0:
+        within = (share - last_start) / (1 - last_start)
+        return recipe.final_learning_rate * min(1.0, side_steps / 20) * _cosine(within)
+    return recipe.learning_rate * min(1.0, steps / max(1, recipe.warmup_steps)) * _cosine(share)
+
+
+def _cosine(share: float) -> float:
+    return float(FLOOR + (1 - FLOOR) * 0.5 * (1 + np.cos(np.pi * min(1.0, share))))
+
+
+class Trainer:
+    """Holds the model and everything that a checkpoint needs.
+
+    Args:
+        recipe: of the run.
+        pixels: photos, (N, 128, 128, 3) uint8 BGR.
+        names: of the photos, for messages.
+        targets: of the photos, same order.
+        folder: for checkpoint, log and weights; made if missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        pixels: npt.NDArray[np.uint8],
+        names: list[str],
+        targets: Targets,
+        folder: Path,
+    ) -> None:
+        if not len(pixels) == len(names) == len(targets.labels):
+            msg = f"{len(pixels)} pictures, {len(names)} names and {len(targets.labels)} targets do not match"
+            raise ValueError(msg)
+        self.recipe, self.folder, self.progress = recipe, folder, Progress()
+        self._pixels, self._names, self._targets = pixels, names, targets
+        folder.mkdir(parents=True, exist_ok=True)
+        import keras
+
+        keras.utils.set_random_seed(recipe.seed)
+        self.model = network.recogniser(None, dim=targets.vectors.shape[1])
+        self._weights = [v for v in self.model.variables if "seed" not in v.path]
+        self._average = [tf.Variable(v.value, trainable=False) for v in self._weights]
+        self._optimiser = MuonAdam(self.model.trainable_variables, weight_decay=recipe.weight_decay)
+        self._prototypes = tf.constant(targets.prototypes)
+        self._step = tf.function(self._one_step)
+        self._stopped = False
+
+    # -- the step ---------------------------------------------------------------------------------
+
+    def _one_step(self, pictures: Any, teacher: Any, labels: Any, clock: Any) -> Any:
+        """Learn from one batch; `clock` is (rate, step, averaging share, margin). Returns four figures."""
+        rate, step, keep, margin = tf.unstack(clock)
+        weights = self.recipe.loss
+        x = (tf.cast(pictures, tf.float32) - 127.5) / 127.5
+        head = self.model.get_layer("embedding_linear")
+        trained = [v.value for v in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            features = fast.train_forward(self.model, x, self.recipe.bn_momentum)
+            embedding = tf.math.l2_normalize(tf.matmul(features, head.kernel.value) + head.bias.value, -1)
+            cosine = losses.distillation_loss(embedding, teacher)
+            loss = weights.cosine * cosine + losses.soft_prototype_loss(
+                embedding, teacher, self._prototypes, labels,
+                scale=weights.scale, margin=margin, soft=weights.soft,
+            )  # fmt: skip
+        norm = self._optimiser.apply(tape.gradient(loss, trained), rate, step)
+        for average, weight in zip(self._average, self._weights, strict=True):
+            average.assign(keep * average + (1 - keep) * weight.value)
+        nearest = tf.argmax(tf.matmul(embedding, self._prototypes, transpose_b=True), -1)
+        right = tf.reduce_mean(tf.cast(nearest == labels, tf.float32))
+        return tf.stack([loss, 1 - cosine, right, norm])
+
+    def learn(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """Take one step on `batch`; return loss, cosine to the teacher, accuracy and gradient norm.
+
+        Raises:
+            TrainingError: the loss is no number.
+        """
+        progress, share = self.progress, self.share
+        side = batch.pictures.shape[1]
+        progress.side_steps = progress.side_steps + 1 if side == progress.side else 1
+        progress.side = side
+        progress.steps += 1
+        progress.pictures += len(batch.rows)
+        rate = learning_rate(self.recipe, share, progress.steps, progress.side_steps)
+        keep = min(self.recipe.ema, 1 - 10 / (progress.side_steps + 20))
+        clock = [rate, progress.steps, keep, self.recipe.loss.margin * min(1.0, 4 * share)]
+        found = self._step(
+            tf.constant(batch.pictures),
+            tf.constant(self._targets.vectors[batch.rows]),
+            tf.constant(self._targets.labels[batch.rows]),
+            tf.constant(clock, tf.float32),
+        )
+        figures = np.asarray(found, np.float32)
+        if not np.isfinite(figures[0]):
+            photos = ", ".join(self._names[i] for i in batch.rows)
+            raise TrainingError(
+                f"the loss is {figures[0]} at step {progress.steps}, rate {rate:.2e}. Lower learning_rate, "
+                f"or look at the batch's photos: {photos}"
+            )
+        return figures
+
+    @property
+    def share(self) -> float:
+        """How much of the recipe's time is used, 0..1."""
+        return min(1.0, self.progress.seconds / 60 / self.recipe.minutes)
+
+    def phase(self) -> Phase:
+        """Return the phase that the clock is in."""
+        return self.recipe.phase(self.share)
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def run(self) -> Path:
+        """Train until the recipe's time is used or SIGTERM comes; return the path of the weights."""
+        batches = Batches(self._pixels, self.phase, seed=self.recipe.seed + self.progress.steps)
+        before = signal.signal(signal.SIGTERM, self._on_signal)
+        started, used = time.monotonic(), self.progress.seconds
+        saved = logged = started
+        pending: list[npt.NDArray[np.float32]] = []
+        pictures = self.progress.pictures
+        try:
+            while self.share < 1.0 and not self._stopped:
+                pending.append(self.learn(batches.next()))
+                now = time.monotonic()
+                self.progress.seconds = used + now - started
+                if now - logged >= LOG_EVERY:
+                    speed = (self.progress.pictures - pictures) / (now - logged)
+                    self._log(np.mean(pending, axis=0), speed)
+                    pending, logged, pictures = [], now, self.progress.pictures
+                if now - saved >= SAVE_EVERY:
+                    self.save()
+                    saved = now
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            batches.close()
+        self.save()
+        return self.write_weights()
+
+    def _on_signal(self, *_: object) -> None:
+        self._stopped = True
+
+    def _log(self, figures: npt.NDArray[np.float32], speed: float) -> None:
+        progress = self.progress
+        rate = learning_rate(self.recipe, self.share, progress.steps, progress.side_steps)
+        left = self.recipe.minutes - progress.seconds / 60
+        row = [round(progress.seconds), progress.steps, progress.pictures, progress.side, f"{rate:.2e}"]
+        row += [*(f"{v:.4f}" for v in figures), f"{speed:.0f}", f"{left:.1f}"]
+        _log.info("%s", "  ".join(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True)))
+        path = self.folder / "log.csv"
+        fresh = not path.is_file()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(COLUMNS)
+            writer.writerow(row)
+
+    # -- what stays -------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Write the checkpoint aside, rename it, and return its path."""
+        path = self.folder / CHECKPOINT
+        arrays: dict[str, Any] = {"progress": json.dumps(asdict(self.progress))}
+        for key, values in self._parts().items():
+            arrays |= {f"{key}{i}": v.numpy() for i, v in enumerate(values)}
+        aside = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(aside, **arrays)
+        aside.replace(path)
+        return path
+
+    def restore(self) -> None:
+        """Go on from the folder's checkpoint.
+
+        Raises:
+            TrainingError: there is none, or it is another network's.
+        """
+        path = self.folder / CHECKPOINT
+        try:
+            with np.load(path) as kept:
+                for key, values in self._parts().items():
+                    for i, variable in enumerate(values):
+                        variable.assign(kept[f"{key}{i}"])
+                self.progress = Progress(**json.loads(str(kept["progress"])))
+        except (OSError, KeyError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be resumed: {error}. Start again with `pretrain`") from error
+
+    def start_from(self, path: Path) -> None:
+        """Take over the weights of a recogniser in `path`, .keras; optimiser and clock stay fresh.
+
+        Raises:
+            TrainingError: it is missing or another network.
+        """
+        import keras
+
+        try:
+            self.model.set_weights(keras.saving.load_model(path).get_weights())
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} gives no weights for this network: {error}") from error
+        for average, weight in zip(self._average, self._weights, strict=True):
+            average.assign(weight.value)
+
+    def _parts(self) -> dict[str, list[Any]]:
+        weights = [v.value for v in self._weights]
+        moments = {"m": self._optimiser.first, "s": self._optimiser.second}
+        return {"w": weights, "a": self._average, **moments}
+
+    def write_weights(self) -> Path:
+        """Write the averaged weights as ``recogniser.keras`` (224x224) and their record beside it."""
+        model = network.recogniser(network.INPUT_SIDE, dim=self._targets.vectors.shape[1])
+        for target, average in zip(
+            (v for v in model.variables if "seed" not in v.path), self._average, strict=True
+        ):
+            target.assign(average)
+        path = self.folder / "recogniser.keras"
+        model.save(path)
+        record = asdict(self.progress) | {"recipe": asdict(self.recipe), "photos": len(self._names)}
+        path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+        return path
