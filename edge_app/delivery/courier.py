@@ -85,6 +85,7 @@ class Courier:
         self._under_way: dict[int, _UnderWay] = {}
         self._receipts: dict[str, list[bytes]] = {}
         self._receipts_at = 0
+        self._hello_at = 0
         self._done: list[int] = []
         self._done_at = 0
         self._conn = 0
@@ -158,7 +159,10 @@ class Courier:
             return
         now = self._clock.mono_ns()
         self._heard[consumer] = now
-        if consumer in self._required:
+        if consumer in self._required and not ids and now - self._hello_at >= _NS:
+            self._hello_at = now
+            self._lanes.hello()
+        if consumer in self._required and ids:
             if not self._receipts:
                 self._receipts_at = now
             self._receipts.setdefault(consumer, []).extend(ids)

@@ -7,7 +7,10 @@ that sending single rows again would break.
 
 The window counts messages without PUBACK. A tenth of it is kept for alarms, so that an alarm never
 waits behind history. With receipting consumers a second window counts events without receipt, lane by
-lane: an absent consumer stops the lanes, not the alarms.
+lane. It is one event wide until a receipt has come on this connection, and again after one is overdue:
+as long as nobody answers nobody may be there, and what the broker forgets meanwhile would be overtaken
+by what comes after it. (An absent consumer therefore stops the lanes; state, muster and standing
+alarms are retained messages and do not wait for it.)
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ class Lanes:
         self._receipts = receipts
         self._receipt_window = receipt_window
         self._rate = history_per_s
+        self._answered = False
         self._tokens = 0.0
         self._tokens_at = 0
         self._history_to = 0
@@ -87,6 +91,7 @@ class Lanes:
         for lane in self.lanes:
             lane.rewind(1)
             lane.paused_until, lane.backoff = 0, _BACKOFF_FIRST_NS
+        self._answered = False
         self._history_to = self._outbox.next_seq - 1
         self._tokens, self._tokens_at = 0.0, now
 
@@ -132,7 +137,8 @@ class Lanes:
         return None
 
     def _peek(self, lane: Lane, now: int) -> Row | None:
-        if now < lane.paused_until or (self._receipts and len(lane.owed) >= self._receipt_window):
+        width = self._receipt_window if self._answered else 1
+        if now < lane.paused_until or (self._receipts and len(lane.owed) >= width):
             return None
         if not lane.ahead and lane.more:
             page = self._outbox.page(lane.priority, after=lane.cursor, limit=_PAGE)
@@ -165,6 +171,14 @@ class Lanes:
                 lane.owed.pop(seq, None)
             if len(lane.owed) < before:
                 lane.backoff = _BACKOFF_FIRST_NS
+                self._answered = True
+
+    def hello(self) -> None:
+        """Send again at once what has no receipt: a consumer says that it is there now."""
+        for lane in self.lanes:
+            if lane.owed:
+                lane.rewind(min(lane.owed))
+            lane.backoff = _BACKOFF_FIRST_NS
 
     def later(self, seq: int, priority: int, *, now: int) -> None:
         """Send this row, and what follows it, again after a pause: the broker would not have it now."""
@@ -186,6 +200,7 @@ class Lanes:
                 again += len(lane.owed)
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
+                self._answered = False
         return again
 
     def oldest_owed(self) -> int | None:
