@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.records import Identity, Quality
 
+    StreamHandler = logging.StreamHandler[TextIO]
+else:
+    StreamHandler = logging.StreamHandler  # takes a parameter from Python 3.11 on only
+
 LEVELS: Final = ("debug", "info", "warning", "error")
 WITHHELD: Final = "[withheld]"
 #: Fields that would hold a person's name or a secret. Nothing may use them for anything else.
@@ -175,7 +179,7 @@ class _Stamp:
         return event
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(StreamHandler):
     """The one handler of this module, so that `configure` finds its own again."""
 
 
