@@ -84,7 +84,7 @@ class Mosquitto:
         if program is None:
             raise FileNotFoundError("mosquitto is not installed")
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([program, "-c", str(self._config)], stdout=log, stderr=log)  # noqa: S603 - our own configuration
+            self.process = subprocess.Popen([program, "-c", str(self._config)], stdout=log, stderr=log)
         wait_until(self._accepts, what=f"mosquitto (log {self._log}) accepting connections")
         return self
 
@@ -320,7 +320,7 @@ class BoxProcess:
         ]
         words += ["--ledger", str(ledger), "--rate", str(rate), *extra]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+        self.process = subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 

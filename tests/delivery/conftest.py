@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 
@@ -24,6 +23,7 @@ from edge_app.records import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from uuid import UUID
 
     from edge_app.delivery.event import Draft
 
@@ -64,7 +64,7 @@ def context() -> EnvelopeContext:
 
 @pytest.fixture
 def event() -> Callable[..., Event]:
-    """Return a maker of events with valid fields: event("presence"), event("test", note="x")."""
+    """Give a maker of events with valid fields, like ``make("test", note="x")``."""
 
     def make(
         kind: str = "test", *, mono_ns: int = 1_000_000_000_000, test: bool = False, **data: Any
@@ -75,8 +75,15 @@ def event() -> Callable[..., Event]:
             "alarm": {"reason": "overstaffed", "alarm": alarm},
             "presence": {"track": "t1", "change": "entered", "headcount": 1},
             "sighting": {
-                **{"track": "t1", "decision": "unknown", "reason": "below_threshold", "threshold": 0.4},
-                **{"quality": 0.5, "votes": 1, "revised": 0, "final": False, "first_seen_ns": 5},
+                "track": "t1",
+                "decision": "unknown",
+                "reason": "below_threshold",
+                "threshold": 0.4,
+                "quality": 0.5,
+                "votes": 1,
+                "revised": 0,
+                "final": False,
+                "first_seen_ns": 5,
             },
         }
         where = {} if kind in ("test", "alarm") else {"camera": "cam1", "zone": "z1"}

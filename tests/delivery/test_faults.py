@@ -40,7 +40,7 @@ def proxy() -> Iterator[Callable[[int], FaultProxy]]:
 
 
 class Receipter:
-    """A consumer that receipts in batches, like dsr-surface, over a persistent session (that a killed broker forgets)."""
+    """A consumer that receipts in batches over a persistent session, which a killed broker forgets."""
 
     def __init__(self, port: int, key: bytes) -> None:
         self._key = key
@@ -78,7 +78,7 @@ def assert_nothing_lost(events: list[dict[str, Any]], committed: list[str]) -> N
 
 @pytest.mark.slow
 def test_twenty_kills_of_the_box_lose_nothing(mosquitto: Broker, tmp_path: Path) -> None:
-    """kill -9 at random moments, 400 events a second: 0 lost, 0 out of order."""
+    """Kill -9 at random moments, 400 events a second: 0 lost, 0 out of order."""
     broker = mosquitto()
     watcher = Watcher(broker.port)
     outbox, ledger = tmp_path / "box.db", tmp_path / "ledger"
@@ -152,7 +152,7 @@ def test_connection_that_only_looks_alive_is_given_up(
     deliver: Callable[..., Delivery],
     event: Callable[..., Event],
 ) -> None:
-    """Half-open, or PUBACKs that never come: noticed by the lack of progress, and the event arrives at last."""
+    """Half-open, or PUBACKs that never come: noticed by the lack of progress; the event arrives."""
     broker = mosquitto()
     way = proxy(broker.port)
     watcher = Watcher(broker.port)

@@ -246,7 +246,7 @@ def test_full_disk_is_survived_by_eviction(tmp_path: Path) -> None:
 
 
 def test_full_disk_fails_cleanly_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    """Nothing fits at all: OutboxFull, nothing half committed; with room again the same events are committed."""
+    """Nothing fits at all: OutboxFull, nothing half committed; with room again all are committed."""
     script = """
 outbox = Outbox(options=OutboxOptions(path=path, max_mb=64))
 outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -365,7 +365,7 @@ def test_file_that_is_no_database_is_set_aside_and_numbers_go_on(
 def test_damaged_pages_cost_only_their_own_rows(
     seed: int, open_outbox: Opener, make_draft: Drafts, tmp_path: Path
 ) -> None:
-    """Three random pages overwritten: the rest is saved with the same numbers and bytes; the loss is counted."""
+    """Three random pages overwritten: the rest keeps numbers and bytes; the loss is counted."""
     import random
 
     ids = _filled(open_outbox, make_draft, 1000)
@@ -393,7 +393,7 @@ def _read_all(outbox: Outbox) -> list[Any]:
     for _ in range(3):
         try:
             return [row for priority in range(4) for row in outbox.page(priority, after=0, limit=100_000)]
-        except OutboxCorrupt:
+        except OutboxCorrupt:  # noqa: PERF203 - that is the point
             outbox.recover()
     raise AssertionError("still damaged after recovery")
 

@@ -254,14 +254,14 @@ def test_event_without_receipt_comes_again_byte_for_byte(
 def test_receipting_consumer_drains_a_backlog_in_order(
     mosquitto: Broker, deliver: Deliver, event: Events, key_file: Path
 ) -> None:
-    """3,000 recorded without a link, through a receipt window of 100: all arrive in order, all are deleted."""
+    """3,000 recorded without a link, through a receipt window of 100: all arrive in order."""
     port = free_port()
     consumer = ConsumerOptions(id="surface", key_file=key_file)
     recorder = deliver(port, consumers=(consumer,))
     for number in range(3000):
         recorder.submit(event("presence" if number % 5 == 0 else "sighting"))
     recorder.stop()
-    broker = mosquitto(port=port)
+    mosquitto(port=port)
     watcher = receipting(port, key_file)
     delivery = deliver(port, consumers=(consumer,), receipt_window=100, receipt_timeout_s=20.0)
     wait_until(
@@ -345,7 +345,7 @@ def test_denied_events_are_parked_and_others_go(
 def test_event_that_makes_the_broker_hang_up_does_not_block_the_others(
     mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
 ) -> None:
-    """mosquitto 2.0 with an unlimited queue closes the connection at a denied message: it becomes suspect."""
+    """Mosquitto 2.0 with an unlimited queue closes the connection at a denied message: it becomes suspect."""
     broker = mosquitto(*_acl(tmp_path, deny=f"{BASE}/evt/presence"), "max_queued_messages 0")
     watcher = Watcher(broker.port)
     delivery = deliver(broker.port)
@@ -410,7 +410,7 @@ def test_second_broker_is_used_when_the_first_is_away(mosquitto: Broker, deliver
 
 
 def test_client_id_collision_does_not_become_a_storm(mosquitto: Broker, deliver: Deliver) -> None:
-    """Another client with our id takes over the session again and again: we come back more and more slowly."""
+    """Another client with our id takes over the session again and again: we come back more slowly."""
     broker = mosquitto()
     delivery = deliver(broker.port, reconnect_max_s=5.0)
     wait_until(lambda: delivery.status().connected, what="connection")
