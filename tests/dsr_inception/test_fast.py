@@ -1,0 +1,39 @@
+"""The fast forward pass against Keras' own layers: outputs, gradients and running statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from dsr_inception import fast, network
+
+
+def test_agrees_with_keras_in_training_mode() -> None:
+    """Features, every gradient and the moving statistics agree with Keras' layers."""
+    model = network.trunk(64)
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
+    pictures = tf.constant(rng.uniform(-1, 1, (6, 64, 64, 3)), tf.float32)
+    weights = [v.value for v in model.trainable_variables]
+    state = [v.numpy() for v in model.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        theirs = model(pictures, training=True)
+        loss = tf.reduce_sum(theirs * theirs)
+    wanted = tape.gradient(loss, weights)
+    statistics = [v.numpy() for v in model.non_trainable_variables]
+    for variable, value in zip(model.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+    with tf.GradientTape() as tape:
+        ours = fast.train_forward(model, pictures, 0.99)
+        loss = tf.reduce_sum(ours * ours)
+    found = tape.gradient(loss, weights)
+    np.testing.assert_allclose(theirs.numpy(), ours.numpy(), atol=3e-3)
+    for name, one, two in zip(model.trainable_variables, wanted, found, strict=True):
+        scale = float(np.abs(one).max()) + 1e-6
+        np.testing.assert_allclose(one / scale, two / scale, atol=1e-2, err_msg=name.path)
+    moving = zip(statistics, model.non_trainable_variables, strict=True)
+    for value, variable in moving:
+        # TensorFlow's fused variance is unbiased (n/(n-1)), Keras' is not: 96 pixels at the last stage.
+        np.testing.assert_allclose(value, variable.numpy(), rtol=2e-3, atol=1e-3, err_msg=variable.path)
