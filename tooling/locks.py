@@ -37,11 +37,11 @@ class LockSpec:
 
 LOCKS: Final = (
     LockSpec(ALL, ("test",), "locks/constraints.txt", "everything, training included. The resolution."),
-    LockSpec("locks/box.txt", ("cpu",), ALL, "a box without JetPack, and nothing more. Part of all.txt."),
+    LockSpec("locks/box.txt", ("cpu", "sparkplug"), ALL, "a box without JetPack, and nothing more. Part of all.txt."),
     LockSpec("locks/demo.txt", ("cpu", "demo", "build"), ALL, "`python3 run.py demo`. Part of all.txt."),
     LockSpec(
         "locks/jetson.txt",
-        (),
+        ("sparkplug",),
         "locks/jetson-constraints.txt",
         "a Jetson, in an environment with --system-site-packages: OpenCV and TensorRT are JetPack's.",
     ),
