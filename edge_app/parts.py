@@ -25,7 +25,6 @@ from edge_app.faces.track import Tracker
 from edge_app.identity.gallery import Gallery
 from edge_app.identity.live import LiveMatcher
 from edge_app.identity.vote import IdentityStage
-from edge_app.presence.muster import Muster
 from edge_app.recognise import RecogniseWorker
 from edge_app.records import Event
 from edge_app.stages import CameraEnded, FacesWorker, Slot
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from edge_app.config import Config
     from edge_app.config.schema import CameraConfig
     from edge_app.records import FrameFaces, Identity
+    from edge_app.sparkplug.plane import SparkplugPlane
 
     Work = Callable[[Callable[[], bool]], None]
 
@@ -75,7 +75,6 @@ class Parts:
         self._recogniser = wiring.build_recogniser(config)
         self._matcher = self._open_register()
         self._registered = self._matcher()
-        self._mustered_ns = clock.mono_ns()
         self._context = EnvelopeContext(
             site=config.box.site,
             node=config.box.node,
@@ -91,11 +90,10 @@ class Parts:
             on_beat=lambda: self._beat("delivery"),
         )
         self._delivery.start()
+        self._sparkplug = self._make_sparkplug()
         zones = {camera.name: camera.zone for camera in config.cameras}
-        self._muster = Muster(
-            zones=zones,
-            away_s=config.presence.absent_after_s,
-            standing_alarms=self._delivery.standing_alarms(),
+        self._presence = wiring.presence(
+            config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
         )
         self._faces: Slot[FrameFaces | CameraEnded] = Slot()
         self._recognise = self._make_recognise(zones)
@@ -126,6 +124,8 @@ class Parts:
         except OutboxFull as error:
             _log.error("outbox_takes_nothing", error=error.what, fix=error.fix)
             return False
+        if self._sparkplug is not None:
+            self._sparkplug.observe(event)
         return True
 
     def say_started(self) -> None:
@@ -152,7 +152,10 @@ class Parts:
 
     def close(self, *, timeout: float) -> bool:
         """Commit everything, say goodbye and let go of all; returns whether that was done in time."""
+        self._presence.close()
         done = self._delivery.stop(timeout)
+        if self._sparkplug is not None:
+            self._sparkplug.stop()
         if self._show is not None:
             self._show.close()
         self._recogniser.close()
@@ -168,6 +171,22 @@ class Parts:
             threshold=self._recogniser.threshold if threshold is None else threshold,
             clock=self._clock,
         )
+
+    def _make_sparkplug(self) -> SparkplugPlane | None:
+        options = wiring.sparkplug_options(self._config)
+        if options is None:
+            return None
+        from edge_app.sparkplug.plane import SparkplugPlane
+
+        plane = SparkplugPlane(
+            options=options,
+            clock=self._clock,
+            software=f"dsr-edge {wiring.version()}",
+            standing_alarms=self._delivery.standing_alarms(),
+            on_beat=lambda: self._beat("sparkplug"),
+        )
+        plane.start()
+        return plane
 
     def _make_camera(self, camera: CameraConfig, newest: NewestFrame) -> Camera:
         return Camera(
@@ -197,7 +216,7 @@ class Parts:
             faces=self._faces,
             recogniser=self._recogniser,
             identity=IdentityStage(self._matcher, options=wiring.vote_options(self._config)),
-            muster=self._muster,
+            muster=self._presence.muster,
             zones=zones,
             submit=self.submit,
             mono_ns=self._clock.mono_ns,
@@ -213,10 +232,13 @@ class Parts:
     def _tick(self, now_ns: int) -> None:
         """Look at the register and show the muster; about once a second, in the ``recognise`` thread."""
         self._follow_register(now_ns)
-        due = now_ns - self._mustered_ns >= self._config.presence.muster_every_s * _NS_PER_S
-        if due:
-            self._mustered_ns = now_ns
-        self._delivery.publish_muster(self._muster.snapshot(now_ns), as_event=due)
+        now = self._presence.tick(now_ns)
+        for event in now.events:
+            self.submit(event)
+        self._delivery.publish_muster(now.snapshot, as_event=now.muster_due)
+        if self._sparkplug is not None:
+            self._sparkplug.muster(now.snapshot)
+            self._sparkplug.box(self._delivery.status(), self._context)
 
     def _follow_register(self, now_ns: int) -> None:
         before, now = self._registered, self._matcher()

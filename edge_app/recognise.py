@@ -134,6 +134,7 @@ class RecogniseWorker:
         frame = faces.frame
         if not self._drops.saw(frame.camera, frame.dropped):
             self.camera_state(CameraState(camera=frame.camera, zone=self._zones[frame.camera]))
+        self._submit_all(self._muster.see(faces))
         embeddings = self._embed(faces)
         last = self._last.setdefault(frame.camera, {})
         for tracked in faces.faces:
@@ -143,9 +144,7 @@ class RecogniseWorker:
                 log.rejection(_log, camera=frame.camera, track=tracked.track, reason=reason, quality=quality)
             embedding = embeddings.get(tracked.track)
             identity = self._identity.view(frame.camera, tracked, embedding, frame.index, frame.mono_ns)
-            if identity is None:
-                self._muster.still_there(frame.camera, tracked.track, frame.mono_ns)
-            else:
+            if identity is not None:
                 last[tracked.track] = identity
                 self._tell(identity)
         for track in faces.ended:
@@ -153,12 +152,14 @@ class RecogniseWorker:
             identity = self._identity.end(frame.camera, track, frame.mono_ns)
             if identity is not None:
                 self._tell(identity)
+            self._muster.ended(frame.camera, track)
         if self._watch is not None:
             self._watch(faces, last)
 
     def _end_camera(self, camera: str) -> None:
         for identity in self._identity.end_camera(camera, self._mono_ns()):
             self._tell(identity)
+        self._muster.camera_ended(camera)
         self._last.pop(camera, None)
 
     def _embed(self, faces: FrameFaces) -> dict[str, Embedding]:

@@ -181,11 +181,15 @@ class TrackedFace:
 
 @dataclass(frozen=True, slots=True)
 class FrameFaces:
-    """All that the faces stage says about one frame: its faces, and the tracks that ended with it."""
+    """All that the faces stage says about one frame: its faces, and the tracks that ended with it.
+
+    `crossed` names tracks whose faces covered each other, or just stopped to: they may be swapped.
+    """
 
     frame: Frame
     faces: tuple[TrackedFace, ...]
     ended: tuple[str, ...] = ()
+    crossed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,8 @@ class Identity:
     `reason` says why nobody is named (None when somebody is). `score` is the quality-weighted mean
     similarity to `person_ref` (or to the nearest person, who is then not named). `votes` is the number
     of embeddings behind the decision, `revised` the number of times that this track's decision changed.
-    `final` is True when the track has ended.
+    `final` is True when the track has ended. `template` is the mean embedding of the track's views, (D,)
+    float32 of unit length, None without any: it tells strangers apart, and never leaves the box.
     """
 
     camera: str
@@ -246,6 +251,7 @@ class Identity:
     gallery_version: int
     revised: int = 0
     final: bool = False
+    template: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """A name goes with `named`, a reason with everything else."""
@@ -282,7 +288,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PersonSeen:
-    """Where and when somebody was last seen; `person_ref` is None for a track that nobody knows."""
+    """Where and when somebody was last seen; `person_ref` is None for somebody whom nobody knows.
+
+    `since_ns` is when they came into the zone. Times are negative if that was before this run of the
+    monotonic clock began.
+    """
 
     person_ref: str | None
     track: str
@@ -291,16 +301,37 @@ class PersonSeen:
     first_seen_ns: int
     last_seen_ns: int
     score: float | None
+    since_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCount:
+    """How many people there are, and between which bounds that is certain."""
+
+    best: int
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        """Refuse bounds on the wrong side."""
+        _require(
+            0 <= self.low <= self.best <= self.high, f"not a count: {self.low} <= {self.best} <= {self.high}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceSnapshot:
-    """Who was last seen where, as of `mono_ns`; `unknown` are tracks of people that are not registered."""
+    """Who was last seen where, as of `mono_ns`; `unknown` are people that are not registered.
+
+    `count` and `zones` (by zone) say how certain the headcount is; None where nobody has worked it out.
+    """
 
     mono_ns: int
     people: tuple[PersonSeen, ...]
     unknown: tuple[PersonSeen, ...]
     cameras: tuple[CameraState, ...]
+    count: HeadCount | None = None
+    zones: Mapping[str, HeadCount] = field(default_factory=dict)
 
     @property
     def headcount(self) -> int:

@@ -13,15 +13,21 @@ from edge_app.config import load_config
 from edge_app.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_app.capture.spec import SourceSpec
+    from edge_app.clock import Clock
     from edge_app.config import Config
-    from edge_app.config.schema import BrokerConfig, CameraConfig
+    from edge_app.config.schema import BrokerConfig, CameraConfig, PortalConfig
     from edge_app.delivery.options import BrokerOptions, DeliveryOptions
     from edge_app.embedding.recogniser import Recogniser
     from edge_app.faces.detect import Detector
     from edge_app.faces.quality import QualityLimits
     from edge_app.identity.evidence import VoteOptions
+    from edge_app.presence.keeper import Presence
+    from edge_app.presence.portals import Portal
     from edge_app.records import Frame
+    from edge_app.sparkplug.options import SparkplugOptions
 
 __all__ = [
     "build_detector",
@@ -29,8 +35,11 @@ __all__ = [
     "delivery_options",
     "first_frame",
     "load_config",
+    "portals",
+    "presence",
     "quality_limits",
     "source_spec",
+    "sparkplug_options",
     "version",
     "vote_options",
 ]
@@ -89,6 +98,28 @@ def delivery_options(config: Config) -> DeliveryOptions:
     )
 
 
+def sparkplug_options(config: Config) -> SparkplugOptions | None:
+    """Return what the Sparkplug plane is told, None if it is switched off.
+
+    Raises:
+        ConfigError: an id that Sparkplug forbids.
+    """
+    from edge_app.sparkplug.options import SparkplugOptions
+
+    options = config.sparkplug
+    if options.group_id is None:
+        return None
+    return SparkplugOptions(
+        group_id=options.group_id,
+        node=config.box.node,
+        cameras=tuple((camera.name, camera.zone) for camera in config.cameras),
+        brokers=tuple(_broker(broker) for broker in options.brokers or config.delivery.brokers),
+        bdseq=config.delivery.outbox.with_name("sparkplug.bdseq"),
+        primary_host=options.primary_host,
+        send_datatype=options.send_datatype,
+    )
+
+
 def version() -> str:
     """Return the installed version of dsr-edge, ``0`` where it runs from a bare checkout."""
     try:
@@ -130,6 +161,61 @@ def vote_options(config: Config) -> VoteOptions:
 
     decide = config.decide
     return VoteOptions.for_views(decide.min_views, margin=decide.margin, reembed_ms=decide.reembed_ms)
+
+
+def portals(config: Config) -> dict[str, tuple[Portal, ...]]:
+    """Return the portals of each camera that has some."""
+    return {
+        camera.name: tuple(_portal(camera, portal) for portal in camera.portals)
+        for camera in config.cameras
+        if camera.portals
+    }
+
+
+def _portal(camera: CameraConfig, portal: PortalConfig) -> Portal:
+    from edge_app.presence.portals import Portal
+
+    zone = portal.zone or camera.zone
+    around = camera.zone if portal.area is not None and zone != camera.zone else None
+    return Portal(
+        name=portal.name,
+        zone=zone,
+        beyond=portal.beyond or around,
+        line=portal.line,
+        inside=portal.inside,
+        area=portal.area,
+    )
+
+
+def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterable[str]) -> Presence:
+    """Return the presence stage, with what the last run left in the ledger's file."""
+    from edge_app.presence.alarms import ZoneRules
+    from edge_app.presence.keeper import Presence
+    from edge_app.presence.muster import Muster
+    from edge_app.presence.shifts import Shifts
+    from edge_app.presence.store import LedgerFile
+
+    options = config.presence
+    file = LedgerFile(path=options.ledger, boot=boot, clock=clock)
+    kept = file.load()
+    muster = Muster(
+        zones={camera.name: camera.zone for camera in config.cameras},
+        portals=portals(config),
+        rules={
+            zone.name: ZoneRules(limit=zone.limit, delay_s=zone.limit_delay_s, max_stay_s=zone.max_stay_s)
+            for zone in config.zones
+        },
+        away_s=options.absent_after_s,
+        forget_unknown_s=options.forget_unknown_s,
+        reidentify_s=options.reidentify_s,
+        forget_person_s=options.forget_person_s,
+        standing_alarms=standing_alarms,
+        shifts=Shifts(begins=options.shifts, utc_offset_min=options.utc_offset_min, last_ms=kept.shift_ms),
+        kept=kept,
+    )
+    return Presence(
+        muster=muster, file=file, ledger=options.ledger, clock=clock, muster_every_s=options.muster_every_s
+    )
 
 
 def source_spec(camera: CameraConfig) -> SourceSpec:

@@ -173,7 +173,7 @@ def _default(field: Any) -> str:
     if field.default is PydanticUndefined:
         return "must be given"
     value = field.default
-    shown = {None: "null", True: "true", False: "false", (): "none"}.get(value, value)
+    shown = {"None": "null", "True": "true", "False": "false", "()": "none"}.get(repr(value), value)
     return f"`{shown}`"
 
 

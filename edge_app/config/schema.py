@@ -11,12 +11,18 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edge_app.config import plane
+
 NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: A point of a picture: shares of its width (to the right) and height (down).
+Spot = tuple[Share, Share]
+#: Part of a Sparkplug topic: no separator, no wildcard, no control character.
+SparkplugId = Annotated[str, Field(pattern=r"^[^+#/\x00-\x1f\x7f]{1,64}$")]
 
 
 class Section(BaseModel):
@@ -83,6 +89,57 @@ Source = Annotated[
 ]
 
 
+class PortalConfig(Section):
+    """A way in and out within a camera's picture: a line, or an area. Points are shares of the picture."""
+
+    name: Name = Field(description="unique on its camera")
+    line: tuple[Spot, Spot] | None = Field(
+        default=None, description="two points; who crosses between them goes in or out"
+    )
+    inside: Spot | None = Field(default=None, description="a point on the side of the line that is `zone`")
+    area: Annotated[tuple[Spot, ...], Field(min_length=3)] | None = Field(
+        default=None, description="the corners of an area that is `zone`"
+    )
+    zone: Name | None = Field(default=None, description="the zone inside; null is the camera's")
+    beyond: Name | None = Field(
+        default=None,
+        description="the zone on the other side; null is outside of all (around an area: the camera's zone)",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_way(self) -> PortalConfig:
+        if (self.line is None) == (self.area is None):
+            msg = "give a line or an area, and not both"
+            raise ValueError(msg)
+        if self.line is not None:
+            self._check_line(self.line)
+        elif self.inside is not None:
+            msg = "a point inside goes with a line; an area is its own inside"
+            raise ValueError(msg)
+        if self.area is not None:
+            self._check_area(self.area)
+        return self
+
+    def _check_line(self, line: tuple[Spot, Spot]) -> None:
+        if plane.length(*line) < plane.TINY:
+            msg = f"the line from {line[0]} to {line[1]} has no length; give two points that are apart"
+            raise ValueError(msg)
+        if self.inside is None:
+            msg = "a line needs `inside`: a point on the side that is the zone"
+            raise ValueError(msg)
+        if abs(plane.distance_to_line(*line, self.inside)) < plane.TINY:
+            msg = f"the point inside, {self.inside}, lies on the line; give one that is surely on one side"
+            raise ValueError(msg)
+
+    def _check_area(self, area: tuple[Spot, ...]) -> None:
+        if plane.sides_cross(area):
+            msg = f"the sides of the area {area} cross; give its corners in the order around it"
+            raise ValueError(msg)
+        if plane.area_of(area) < plane.TINY:
+            msg = f"the area {area} is empty; give corners that are apart"
+            raise ValueError(msg)
+
+
 class CameraConfig(Section):
     """One camera and the zone it watches."""
 
@@ -90,6 +147,21 @@ class CameraConfig(Section):
     zone: Name = Field(description="where a person is when this camera sees them")
     source: Source
     blind_after_s: Positive = Field(default=10.0, description="seconds without a picture: blind")
+    portals: tuple[PortalConfig, ...] = Field(default=(), description="ways in and out within its picture")
+
+    @model_validator(mode="after")
+    def _portals_do_not_contradict(self) -> CameraConfig:
+        _refuse_twins(f"portals of camera {self.name}", [portal.name for portal in self.portals])
+        areas = [portal for portal in self.portals if portal.area is not None]
+        for number, one in enumerate(areas):
+            for other in areas[number + 1 :]:
+                if plane.areas_overlap(one.area or (), other.area or ()):
+                    msg = (
+                        f"the areas {one.name} and {other.name} of camera {self.name} overlap:"
+                        " nobody can be in two zones; give areas that do not"
+                    )
+                    raise ValueError(msg)
+        return self
 
 
 class DetectorConfig(Section):
@@ -143,11 +215,42 @@ class GalleryConfig(Section):
     )
 
 
+class ZoneConfig(Section):
+    """What a zone allows."""
+
+    name: Name = Field(description="as cameras and portals name it")
+    limit: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="more people at once are an alarm; null is no limit"
+    )
+    limit_delay_s: Annotated[float, Field(ge=0)] = Field(
+        default=10.0, description="seconds until too many are an alarm, and until it is over"
+    )
+    max_stay_s: Positive | None = Field(
+        default=None, description="seconds; who stays longer is an alarm; null is no limit"
+    )
+
+
 class PresenceConfig(Section):
     """Who was last seen where."""
 
+    ledger: Path = Field(default=Path("state/presence.json"), description="keeps the count over restarts")
     absent_after_s: Positive = Field(default=120.0, description="seen again after this long: a new sighting")
     muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
+    forget_unknown_s: Positive = Field(
+        default=30.0, description="seconds after the last sight for which a stranger counts"
+    )
+    reidentify_s: Positive = Field(
+        default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"
+    )
+    forget_person_s: Positive = Field(
+        default=86400.0, description="seconds after the last sight for which a registered person counts"
+    )
+    shifts: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
+        default=(), description="local times at which shifts begin; who was not seen in a whole one expires"
+    )
+    utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = Field(
+        default=0, description="minutes by which local time is ahead of UTC"
+    )
 
 
 class TlsConfig(Section):
@@ -205,6 +308,23 @@ class DeliveryConfig(Section):
     history_per_s: Positive = Field(default=500.0, description="events a second when catching up")
 
 
+class SparkplugConfig(Section):
+    """The Sparkplug B plane; without a group it is off."""
+
+    group_id: SparkplugId | None = Field(
+        default=None, description="group of the edge node; null switches Sparkplug off"
+    )
+    primary_host: SparkplugId | None = Field(
+        default=None, description="host without which the node stays silent; null: it waits for nobody"
+    )
+    send_datatype: bool = Field(
+        default=True, description="say the data type in every message; some hosts read nothing without"
+    )
+    brokers: tuple[BrokerConfig, ...] = Field(
+        default=(), description="tried in this order; none takes those of delivery"
+    )
+
+
 class LogConfig(Section):
     """What is written to the log."""
 
@@ -222,7 +342,11 @@ class Config(Section):
     decide: DecideConfig = DecideConfig()
     gallery: GalleryConfig = GalleryConfig()
     presence: PresenceConfig = PresenceConfig()
+    zones: tuple[ZoneConfig, ...] = Field(
+        default=(), description="if any is given, cameras and portals may only name these"
+    )
     delivery: DeliveryConfig
+    sparkplug: SparkplugConfig = SparkplugConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
@@ -232,6 +356,18 @@ class Config(Section):
         if self.gallery.path == self.delivery.outbox:
             msg = f"gallery.path and delivery.outbox are one file, {self.gallery.path}; give each its own"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _zones_are_known(self) -> Config:
+        _refuse_twins("zones", [zone.name for zone in self.zones])
+        known = {zone.name for zone in self.zones}
+        for camera in self.cameras:
+            portals = [zone for portal in camera.portals for zone in (portal.zone, portal.beyond) if zone]
+            for zone in (camera.zone, *portals) if known else ():
+                if zone not in known:
+                    msg = f"camera {camera.name} names a zone {zone} that is not among zones: {sorted(known)}"
+                    raise ValueError(msg)
         return self
 
 

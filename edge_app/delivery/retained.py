@@ -116,6 +116,7 @@ def muster_fields(snapshot: PresenceSnapshot) -> dict[str, Any]:
     """Return the fields of a ``muster`` event."""
     return {
         "headcount": snapshot.headcount,
+        **_bounds(snapshot),
         "people": [_seen(person, snapshot.mono_ns) for person in snapshot.people],
         "unknown": [_seen(person, snapshot.mono_ns) for person in snapshot.unknown],
         "cameras": [
@@ -131,15 +132,30 @@ def muster_fields(snapshot: PresenceSnapshot) -> dict[str, Any]:
     }
 
 
+def _bounds(snapshot: PresenceSnapshot) -> dict[str, Any]:
+    """Return how sure the headcount is, and the count by zone, where the presence stage has worked it out."""
+    if snapshot.count is None:
+        return {}
+    return {
+        "headcount_low": snapshot.count.low,
+        "headcount_high": snapshot.count.high,
+        "zones": [
+            {"zone": zone, "headcount": one.best, "headcount_low": one.low, "headcount_high": one.high}
+            for zone, one in snapshot.zones.items()
+        ],
+    }
+
+
 def _seen(person: PersonSeen, now_ns: int) -> dict[str, Any]:
     return _present(
         person_ref=person.person_ref,
         track=person.track,
         zone=person.zone,
         camera=person.camera,
-        first_seen_ns=person.first_seen_ns,
-        last_seen_ns=person.last_seen_ns,
+        first_seen_ns=max(0, person.first_seen_ns),
+        last_seen_ns=max(0, person.last_seen_ns),
         age_ms=max(0, now_ns - person.last_seen_ns) // _NS_PER_MS,
+        dwell_ms=None if person.since_ns is None else max(0, now_ns - person.since_ns) // _NS_PER_MS,
         score=None if person.score is None else round(person.score, 4),
     )
 

@@ -173,6 +173,14 @@ class Evidence:
         result: npt.NDArray[np.float64] = (weights / total) @ scores
         return result
 
+    def template(self) -> npt.NDArray[np.float32] | None:
+        """Return the weighted mean of the views' embeddings, (D,) of unit length; None without any."""
+        if not self._views:
+            return None
+        total = np.sum([view.weight * view.embedding.vector for view in self._views], axis=0)
+        norm = float(np.linalg.norm(total))
+        return (total / norm).astype(np.float32) if norm > 0 else None
+
     def verdict(self, *, current: Verdict | None, ended: bool = False) -> Verdict:
         """Return what the window says.
 

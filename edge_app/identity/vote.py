@@ -217,6 +217,7 @@ class IdentityStage:
             gallery_version=matcher.version,
             revised=state.revised,
             final=final,
+            template=state.evidence.template(),
         )
 
 

@@ -2,54 +2,44 @@
 
 A *claim* says that a track is this person. A person's place is that of the newest claim that stands.
 When a track turns out to be somebody else, its claim is withdrawn, and the person is again where the
-newest remaining claim says, or nowhere: a mistake must not leave a trace in a muster.
+newest remaining claim says, or nowhere: a mistake must not leave a trace in a muster. Who went out
+has a place, too (its zone is None), and is not counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from edge_app.presence.place import Place, latest
+from edge_app.presence.strangers import Strangers
 from edge_app.records import PersonSeen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TrackKey = tuple[str, str]
+    from edge_app.presence.place import TrackKey
 
 #: Ended claims kept for each person, in case that newer ones are withdrawn.
 _KEEP: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A zone as a camera saw it, from when to when (monotonic ns), and how sure the name was."""
-
-    zone: str
-    camera: str
-    track: str
-    first_seen_ns: int
-    last_seen_ns: int
-    score: float | None
-
-
 class Ledger:
-    """The claims that stand, by person, and the tracks of people whom nobody knows."""
+    """The claims that stand, by person, and the people whom nobody knows."""
 
     def __init__(self) -> None:
         self._claims: dict[str, dict[TrackKey, Place]] = {}
-        self._unknown: dict[TrackKey, Place] = {}
+        self.strangers = Strangers()
+        self._by_hand = 0
 
     def claim(self, person_ref: str, place: Place) -> Place | None:
         """Note that the track of `place` is this person; return where else the person was seen last."""
-        claims = self._claims.setdefault(person_ref, {})
-        key = (place.camera, place.track)
-        claims.pop(key, None)
-        before = max(claims.values(), key=lambda claim: claim.last_seen_ns, default=None)
-        claims[key] = place
-        for old in sorted(claims, key=lambda k: claims[k].last_seen_ns)[:-_KEEP]:
-            del claims[old]
-        return before
+        return self._put(person_ref, (place.camera, place.track), place)
+
+    def set_by_hand(self, person_ref: str, place: Place) -> Place | None:
+        """Note where an operator says that this person is; return where the person was seen last."""
+        self._by_hand += 1
+        return self._put(person_ref, ("", f"{self._by_hand}"), place)
 
     def withdraw(self, person_ref: str, track: TrackKey) -> Place | None:
         """Take back that `track` is this person; return where the person was seen last in truth."""
@@ -57,59 +47,74 @@ class Ledger:
         claims.pop(track, None)
         if not claims:
             self._claims.pop(person_ref, None)
-        return max(claims.values(), key=lambda claim: claim.last_seen_ns, default=None)
+        return latest(claims.values())
 
-    def stranger(self, place: Place) -> None:
-        """Note a track of somebody whom nobody knows."""
-        self._unknown[place.camera, place.track] = place
+    def drop(self, person_ref: str) -> None:
+        """Forget one person."""
+        self._claims.pop(person_ref, None)
 
-    def no_stranger(self, track: TrackKey) -> None:
-        """Take back that `track` is somebody whom nobody knows."""
-        self._unknown.pop(track, None)
+    def place_of(self, person_ref: str) -> Place | None:
+        """Return where the person was seen last, None for somebody who never was."""
+        return latest(self._claims.get(person_ref, {}).values())
+
+    def moved(self, person_ref: str | None, track: TrackKey, zone: str | None, now_ns: int) -> Place | None:
+        """Note that a track went into another zone; return where it was before, None if it has no place."""
+        places = self._places(person_ref, track)
+        before = places.get(track)
+        if before is None:
+            return None
+        inside = before.inside_since if before.zone is not None else now_ns
+        places[track] = replace(before, zone=zone, since_ns=now_ns, inside_ns=inside).seen_at(now_ns)
+        return before
 
     def still_there(self, person_ref: str | None, track: TrackKey, now_ns: int) -> None:
         """Note that a track that is known (or known to be a stranger) is seen at `now_ns`."""
-        places = self._unknown if person_ref is None else self._claims.get(person_ref, {})
+        places = self._places(person_ref, track)
         if track in places:
-            places[track] = replace(places[track], last_seen_ns=max(now_ns, places[track].last_seen_ns))
+            places[track] = places[track].seen_at(now_ns)
 
-    def forget(self, *, people_before_ns: int, unknown_before_ns: int) -> None:
-        """Drop people and strangers who were not seen since these moments."""
-        for person_ref, place in list(self._latest()):
-            if place.last_seen_ns < people_before_ns:
+    def forget_people(self, before_ns: int) -> None:
+        """Drop registered people who were not seen since `before_ns`."""
+        for person_ref, place in list(self.whereabouts()):
+            if place.last_seen_ns < before_ns:
                 del self._claims[person_ref]
-        for track, place in list(self._unknown.items()):
-            if place.last_seen_ns < unknown_before_ns:
-                del self._unknown[track]
 
-    def people(self) -> tuple[PersonSeen, ...]:
-        """Return where each registered person was last seen, by reference."""
-        return tuple(_seen(ref, place) for ref, place in sorted(self._latest(), key=lambda item: item[0]))
-
-    def unknown(self) -> tuple[PersonSeen, ...]:
-        """Return the strangers, the longest seen first."""
-        places = sorted(
-            self._unknown.values(), key=lambda place: (place.first_seen_ns, place.camera, place.track)
-        )
-        return tuple(_seen(None, place) for place in places)
-
-    @property
-    def headcount(self) -> int:
-        """How many people there are, named and unknown."""
-        return len(self._claims) + len(self._unknown)
-
-    def _latest(self) -> Iterator[tuple[str, Place]]:
-        for person_ref, claims in self._claims.items():
+    def whereabouts(self) -> Iterator[tuple[str, Place]]:
+        """Yield each registered person's place, those who went out included, by reference."""
+        for person_ref, claims in sorted(self._claims.items()):
             yield person_ref, max(claims.values(), key=lambda claim: claim.last_seen_ns)
 
+    def people(self) -> tuple[PersonSeen, ...]:
+        """Return where each registered person is, by reference; without those who went out."""
+        return tuple(
+            seen(ref, place, zone=place.zone) for ref, place in self.whereabouts() if place.zone is not None
+        )
 
-def _seen(person_ref: str | None, place: Place) -> PersonSeen:
+    def _put(self, person_ref: str, key: TrackKey, place: Place) -> Place | None:
+        claims = self._claims.setdefault(person_ref, {})
+        claims.pop(key, None)
+        before = latest(claims.values())
+        claims[key] = place.after(before)
+        for old in sorted(claims, key=lambda k: claims[k].last_seen_ns)[:-_KEEP]:
+            del claims[old]
+        return before
+
+    def _places(self, person_ref: str | None, track: TrackKey) -> dict[TrackKey, Place]:
+        if person_ref is not None:
+            return self._claims.get(person_ref, {})
+        stranger = self.strangers.of(track)
+        return {} if stranger is None else stranger.places
+
+
+def seen(person_ref: str | None, place: Place, *, zone: str) -> PersonSeen:
+    """Return `place` as a row of a muster; what was before this run of the clock is at its beginning."""
     return PersonSeen(
         person_ref=person_ref,
         track=place.track,
-        zone=place.zone,
+        zone=zone,
         camera=place.camera,
         first_seen_ns=place.first_seen_ns,
         last_seen_ns=place.last_seen_ns,
         score=place.score,
+        since_ns=place.since,
     )

@@ -1,8 +1,9 @@
 """The presence stage: from decisions about tracks to what the mine wants to be told.
 
 Every decision becomes a ``sighting``; one that takes back an earlier one says what it takes back. A
-``presence`` event says when somebody appears, goes to another zone, comes back after an absence, or was
-taken for somebody by mistake. The ledger behind it answers who is in the tunnel (`Muster.snapshot`).
+``presence`` event says when somebody comes in, goes to another zone or out, comes back after an
+absence, or was taken for somebody by mistake. The ledger behind it answers who is in the tunnel
+(`Muster.snapshot`); `Muster.tick` sees to what happens by itself: alarms, shifts, forgetting.
 
 No MQTT and no pictures here. Used by one thread.
 """
@@ -12,17 +13,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.presence.ledger import Ledger, Place
-from edge_app.records import CameraState, Decision, Event, PresenceSnapshot
+import structlog
+
+from edge_app.presence import events
+from edge_app.presence.cameras import CameraStates
+from edge_app.presence.count import Visible, count
+from edge_app.presence.events import milliseconds
+from edge_app.presence.ledger import Ledger, seen
+from edge_app.presence.place import Place
+from edge_app.presence.portals import doorkeepers
+from edge_app.presence.rounds import Rounds
+from edge_app.presence.store import Kept
+from edge_app.presence.strangers import DOUBT_SHARE
+from edge_app.records import Decision, Event, PresenceSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge_app.presence.ledger import TrackKey
-    from edge_app.records import Identity
+    from edge_app.clock import WallTime
+    from edge_app.presence.alarms import ZoneRules
+    from edge_app.presence.corrections import Correction
+    from edge_app.presence.count import Counted
+    from edge_app.presence.place import TrackKey
+    from edge_app.presence.portals import Crossing, Portal
+    from edge_app.presence.shifts import Shifts
+    from edge_app.records import CameraState, FrameFaces, Identity
 
 _NS: Final = 1_000_000_000
-_NS_PER_MS: Final = 1_000_000
+#: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
+_VISIBLE_NS: Final = 1_500_000_000
+_VISIBLE_VIEWS: Final = 5
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +55,97 @@ class _Said:
     person_ref: str | None
 
 
+@dataclass(slots=True)
+class _Sight:
+    """A track in the picture: when, how often, and the portal that it went through undecided."""
+
+    first_ns: int
+    last_ns: int
+    views: int = 1
+    portal: str | None = None
+
+
 class Muster:
     """Keeps the ledger of presence of one box.
 
     Args:
         zones: the zone of every camera.
+        portals: the portals of cameras that have some.
+        rules: what zones allow.
         away_s: how long somebody must not have been seen to have been away.
-        forget_unknown_s: how long a stranger counts after the last sight; short, because the next
-            track of the same stranger counts anew.
+        forget_unknown_s: how long a stranger counts after the last sight.
+        reidentify_s: how long a stranger is remembered, so as not to count anew.
         forget_person_s: how long a registered person counts after the last sight.
         standing_alarms: ids of alarms that an earlier run raised and did not clear.
+        shifts: when shifts begin.
+        kept: what the ledger's file holds.
     """
 
     def __init__(
         self,
         *,
         zones: Mapping[str, str],
+        portals: Mapping[str, Sequence[Portal]] | None = None,
+        rules: Mapping[str, ZoneRules] | None = None,
         away_s: float = 120.0,
         forget_unknown_s: float = 30.0,
+        reidentify_s: float = 600.0,
         forget_person_s: float = 24 * 3600.0,
         standing_alarms: Iterable[str] = (),
+        shifts: Shifts | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._zones = dict(zones)
+        self._doors = doorkeepers(zones, portals)
         self._away_ns = int(away_s * _NS)
         self._forget_unknown_ns = int(forget_unknown_s * _NS)
+        self._reidentify_ns = max(int(reidentify_s * _NS), self._forget_unknown_ns)
         self._forget_person_ns = int(forget_person_s * _NS)
-        self._standing = set(standing_alarms)
+        standing = tuple(standing_alarms)
+        self._cameras = CameraStates(standing=standing)
         self._ledger = Ledger()
+        self._rounds = Rounds(ledger=self._ledger, rules=rules or {}, standing=standing, shifts=shifts)
         self._said: dict[TrackKey, _Said] = {}
-        self._cameras: dict[str, CameraState] = {}
+        self._sights: dict[TrackKey, _Sight] = {}
+        self._shapes: dict[str, tuple[int, int]] = {}
+        self._now_ns = 0
+        #: How often the ledger has changed in more than when somebody was seen.
+        self.changes = 0
+        for ref, place in () if kept is None else kept.people:
+            self._ledger.set_by_hand(ref, place)
+        for place in () if kept is None else kept.strangers:
+            self._ledger.strangers.restore(place)
+
+    def see(self, faces: FrameFaces) -> tuple[Event, ...]:
+        """Take in where the tracks of one frame are; return the events of those that went through a portal.
+
+        Raises:
+            ValueError: the camera has no zone.
+        """
+        frame = faces.frame
+        self._zone(frame.camera)
+        doors = self._doors[frame.camera]
+        shape = (frame.width, frame.height)
+        if self._shapes.setdefault(frame.camera, shape) != shape:
+            _log.warning("picture_changed", camera=frame.camera, before=self._shapes[frame.camera], now=shape)
+            self._shapes[frame.camera] = shape
+            doors.picture_changed()
+        made: list[Event] = []
+        for tracked in faces.faces:
+            key, box = (frame.camera, tracked.track), tracked.face.box
+            sight = self._sights.setdefault(key, _Sight(frame.mono_ns, frame.mono_ns, views=0))
+            sight.last_ns, sight.views = max(sight.last_ns, frame.mono_ns), sight.views + 1
+            point = (box.x + box.width / 2) / frame.width, (box.y + box.height / 2) / frame.height
+            size = box.width / frame.width
+            crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns)
+            said = self._said.get(key)
+            if said is None or said.decision is Decision.UNDECIDED:
+                sight.portal = crossings[-1].portal if crossings else sight.portal
+                continue
+            self.still_there(*key, frame.mono_ns)
+            made += [event for crossing in crossings for event in self._crossed(key, said, crossing)]
+        self._now_ns = max(self._now_ns, frame.mono_ns)
+        return tuple(made)
 
     def identity(self, identity: Identity) -> tuple[Event, ...]:
         """Take a decision about a track, or its revision; return the events that it makes.
@@ -71,20 +155,24 @@ class Muster:
         """
         zone = self._zone(identity.camera)
         key = (identity.camera, identity.track)
+        self._now_ns = max(self._now_ns, identity.mono_ns)
         before = self._said.get(key)
         now = _Said(decision=identity.decision, person_ref=identity.person_ref)
         self._said[key] = now
         self._forget(identity.mono_ns)
-        events = [_sighting(identity, zone, before if before != now else None)]
+        withdrawn = None
+        if before is not None and before != now:
+            withdrawn = events.said_before(before.decision, before.person_ref)
+        made = [
+            events.sighting(identity, self._doors[identity.camera].zone_of(identity.track) or zone, withdrawn)
+        ]
         if before != now:
-            corrected = self._withdraw(identity, zone, before)
-            presence = self._enter(identity, zone, before)
-            events += [event for event in (corrected, presence) if event is not None]
+            self.changes += 1
+            made += self._withdraw(identity, before)
+            made += self._enter(identity, withdrawn)
         else:
             self._ledger.still_there(identity.person_ref, key, identity.mono_ns)
-        if identity.final:
-            self._said.pop(key, None)
-        return tuple(events)
+        return tuple(made)
 
     def still_there(self, camera: str, track: str, now_ns: int) -> None:
         """Note that a track whose decision stands is seen at `now_ns`."""
@@ -92,99 +180,195 @@ class Muster:
         if said is not None and said.decision is not Decision.UNDECIDED:
             self._ledger.still_there(said.person_ref, (camera, track), now_ns)
 
+    def ended(self, camera: str, track: str) -> None:
+        """Take note that a track has ended; its last word was said before."""
+        self._said.pop((camera, track), None)
+        self._sights.pop((camera, track), None)
+        if camera in self._doors:
+            self._doors[camera].end(track)
+
+    def camera_ended(self, camera: str) -> None:
+        """Take note that no more pictures of a camera come."""
+        for key in [key for key in {*self._said, *self._sights} if key[0] == camera]:
+            self.ended(*key)
+
     def camera(self, state: CameraState, *, now_ns: int) -> tuple[Event, ...]:
         """Take a camera's state; return an event if it went blind or sees again."""
-        before = self._cameras.get(state.camera)
-        self._cameras[state.camera] = state
-        alarm_id = f"camera_blind.{state.camera}"
-        was_blind = before is not None and before.blind_since_ns is not None
-        if state.blind_since_ns is not None:
-            if was_blind:
-                return ()
-            self._standing.discard(alarm_id)
-            alarm = {"id": alarm_id, "state": "active", "since_ns": state.blind_since_ns}
-            data: dict[str, Any] = {"reason": state.reason or "unknown", "alarm": alarm}
-            return (_event("camera_blind", now_ns, state.camera, state.zone, data),)
-        if not was_blind and alarm_id not in self._standing:
+        return self._cameras.take(state, now_ns=now_ns)
+
+    def tick(self, now_ns: int, wall: WallTime) -> tuple[Event, ...]:
+        """See to what happens by itself, about once a second: alarms, shifts, forgetting."""
+        self._now_ns = max(self._now_ns, now_ns)
+        self._forget(now_ns)
+        made = self._rounds.shift(now_ns, wall, lambda: self._count().total)
+        self.changes += len(made)
+        return (*made, *self._rounds.alarms(now_ns, self._count()))
+
+    def shift_has_begun(self) -> bool:
+        """Return whether a shift has begun since this was asked last: a muster is due."""
+        return self._rounds.shift_has_begun()
+
+    def correct(self, correction: Correction, *, now_ns: int) -> tuple[Event, ...]:
+        """Do what an operator says about the count; return the event that tells it."""
+        self._now_ns = max(self._now_ns, now_ns)
+        ref, zone, previous = correction.person_ref, correction.zone, None
+        if correction.what == "muster":
             return ()
-        self._standing.discard(alarm_id)
-        since = now_ns if before is None or before.blind_since_ns is None else before.blind_since_ns
-        cleared = {"id": alarm_id, "state": "cleared", "since_ns": since}
-        data = {"blind_ms": (now_ns - since) // _NS_PER_MS, "alarm": cleared}
-        return (_event("camera_sees", now_ns, state.camera, state.zone, data),)
+        self.changes += 1
+        if ref is not None:
+            place = Place(
+                zone if correction.what == "inside" else None,
+                "by-hand",
+                "by-hand",
+                now_ns,
+                now_ns,
+                None,
+                by_hand=True,
+            )
+            before = self._ledger.set_by_hand(ref, place)
+            previous = None if before is None else before.zone
+        else:
+            for stranger in list(self._ledger.strangers):
+                if zone in (None, stranger.place.zone):
+                    self._ledger.strangers.drop(stranger)
+        change = {"inside": "set", "left": "left", "forget_strangers": "forgotten"}[correction.what]
+        data = {
+            "person_ref": ref,
+            "change": change,
+            "reason": "by_hand",
+            "by": correction.by,
+            "previous_zone": previous,
+            **events.counts(self._count().total),
+        }
+        return (events.event("presence_set", now_ns, camera=None, zone=zone, data=data),)
 
     def snapshot(self, now_ns: int) -> PresenceSnapshot:
         """Return who was last seen where, as of `now_ns`."""
+        self._now_ns = max(self._now_ns, now_ns)
         self._forget(now_ns)
+        counted = self._count()
+        strangers = [
+            seen(None, stranger.place, zone=stranger.place.zone)
+            for stranger in self._ledger.strangers
+            if stranger.place.zone is not None
+        ]
+        strangers += [seen(None, one.place, zone=one.place.zone or "") for one in counted.surplus]
         return PresenceSnapshot(
             mono_ns=now_ns,
             people=self._ledger.people(),
-            unknown=self._ledger.unknown(),
-            cameras=tuple(self._cameras[name] for name in sorted(self._cameras)),
+            unknown=tuple(sorted(strangers, key=lambda one: (one.first_seen_ns, one.camera, one.track))),
+            cameras=self._cameras.all(),
+            count=counted.total,
+            zones=counted.zones,
         )
 
-    def _withdraw(self, identity: Identity, zone: str, before: _Said | None) -> Event | None:
-        """Take back what was said about the track before; return the event if that was a name."""
+    def kept(self) -> Kept:
+        """Return what the ledger's file is to hold."""
+        return Kept(
+            people=tuple(self._ledger.whereabouts()),
+            strangers=tuple(one.place for one in self._ledger.strangers if one.place.zone is not None),
+            shift_ms=self._rounds.shift_ms,
+        )
+
+    def _crossed(self, key: TrackKey, said: _Said, crossing: Crossing) -> Iterator[Event]:
+        """Note that a decided track went through a portal; yield the event."""
+        before = self._ledger.moved(said.person_ref, key, crossing.after, crossing.mono_ns)
+        if before is None:
+            return
+        self.changes += 1
+        data = {
+            "person_ref": said.person_ref,
+            "portal": crossing.portal,
+            **_way(before, crossing.after, crossing.mono_ns),
+        }
+        yield self._presence(key, crossing.mono_ns, crossing.after or crossing.before, data)
+
+    def _withdraw(self, identity: Identity, before: _Said | None) -> Iterator[Event]:
+        """Take back what was said about the track before; yield the event if that was a name."""
         key = (identity.camera, identity.track)
         if before is None or before.decision is Decision.UNDECIDED:
-            return None
+            return
         if before.person_ref is None:
-            self._ledger.no_stranger(key)
-            return None
+            stranger = self._ledger.strangers.of(key)
+            self._ledger.strangers.withdraw(key)
+            if stranger is not None and identity.person_ref is not None and not stranger.doubtful_joins:
+                self._ledger.strangers.drop(stranger)  # the other tracks were this person, too
+            return
         place = self._ledger.withdraw(before.person_ref, key)
-        restored = None
-        if place is not None:
-            restored = {
-                "person_ref": before.person_ref,
-                "track": place.track,
-                "zone": place.zone,
-                "camera": place.camera,
-                "first_seen_ns": place.first_seen_ns,
-                "last_seen_ns": place.last_seen_ns,
-                "age_ms": max(0, identity.mono_ns - place.last_seen_ns) // _NS_PER_MS,
-            }
-        data = {"person_ref": before.person_ref, "change": "corrected", "restored": restored}
-        return self._presence(identity, zone, data)
-
-    def _enter(self, identity: Identity, zone: str, said: _Said | None) -> Event | None:
-        """Note where the track's person is now; return the event if that is news."""
-        place = Place(
-            zone=zone,
-            camera=identity.camera,
-            track=identity.track,
-            first_seen_ns=identity.first_seen_ns,
-            last_seen_ns=identity.mono_ns,
-            score=identity.score,
+        where = events.restored(before.person_ref, place, identity.mono_ns)
+        data = {"person_ref": before.person_ref, "change": "corrected", "restored": where}
+        yield self._presence(
+            key, identity.mono_ns, self._doors[identity.camera].zone_of(identity.track), data
         )
+
+    def _enter(self, identity: Identity, withdrawn: dict[str, str] | None) -> Iterator[Event]:
+        """Note where the track's person is now; yield the event if that is news."""
+        key = (identity.camera, identity.track)
+        zone = self._doors[identity.camera].zone_of(identity.track)
+        sight = self._sights.get(key)
+        portal = None if sight is None else sight.portal
+        first_ns, now_ns = min(identity.first_seen_ns, identity.mono_ns), identity.mono_ns
+        place = Place(zone, identity.camera, identity.track, first_ns, now_ns, identity.score)
+        who: dict[str, Any] = {}
         if identity.decision is Decision.UNDECIDED:
-            return None
-        if identity.person_ref is None:
-            self._ledger.stranger(place)
-            return self._presence(identity, zone, {"change": "entered", "previous": _previous(said)})
-        before = self._ledger.claim(identity.person_ref, place)
+            if not (identity.final and portal is not None and zone is not None):
+                return
+            before = self._stranger(identity, place)  # somebody went in: nobody knows who
+        elif identity.person_ref is None:
+            before, who = self._stranger(identity, place), {"previous": withdrawn}
+        else:
+            before, who = self._ledger.claim(identity.person_ref, place), {"person_ref": identity.person_ref}
         change = self._change(before, place)
-        if change is None:
-            return None
-        return self._presence(identity, zone, {"person_ref": identity.person_ref, **change})
+        if change:
+            where = zone or (None if before is None else before.zone)
+            yield self._presence(key, now_ns, where, {**who, "portal": portal, **change})
+
+    def _stranger(self, identity: Identity, place: Place) -> Place | None:
+        doubt = DOUBT_SHARE * (1.0 - identity.threshold)
+        _, before = self._ledger.strangers.take(
+            (identity.camera, identity.track),
+            place,
+            template=identity.template,
+            same_from=identity.threshold,
+            visible=self._is_visible,
+            maybe_registered=identity.score is not None and identity.score >= identity.threshold - doubt,
+        )
+        return before
 
     def _change(self, before: Place | None, place: Place) -> dict[str, Any] | None:
-        if before is None:
-            return {"change": "entered"}
+        """Return what has changed for somebody who was at `before` and is at `place`; None if nothing."""
+        was = None if before is None else before.zone
+        if before is None or was is None:
+            return None if place.zone is None else {"change": "entered"}
         away_ns = max(0, place.first_seen_ns - before.last_seen_ns)
-        away = {"previous_zone": before.zone, "away_ms": away_ns // _NS_PER_MS}
-        if before.zone != place.zone:
-            return {"change": "moved", **away}
+        away = {"previous_zone": was, "away_ms": milliseconds(away_ns)}
+        if was != place.zone:
+            return {**away, **_way(before, place.zone, place.last_seen_ns)}
         return {"change": "returned", **away} if away_ns >= self._away_ns else None
 
-    def _presence(self, identity: Identity, zone: str, data: dict[str, Any]) -> Event:
-        fields = {"track": identity.track, **data, "headcount": self._ledger.headcount}
-        return _event("presence", identity.mono_ns, identity.camera, zone, fields)
+    def _presence(self, key: TrackKey, now_ns: int, zone: str | None, data: dict[str, Any]) -> Event:
+        fields = {"track": key[1], **data, **events.counts(self._count().total)}
+        return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
+
+    def _count(self) -> Counted:
+        return count(self._ledger, self._visible())
+
+    def _visible(self) -> Iterator[Visible]:
+        for key, sight in self._sights.items():
+            said = self._said.get(key)
+            undecided = said is None or said.decision is Decision.UNDECIDED
+            if self._is_visible(key) and not (undecided and sight.views < _VISIBLE_VIEWS):
+                zone = self._doors[key[0]].zone_of(key[1])
+                yield Visible(key, Place(zone, *key, sight.first_ns, sight.last_ns, None), undecided)
+
+    def _is_visible(self, key: TrackKey) -> bool:
+        sight = self._sights.get(key)
+        return sight is not None and self._now_ns - sight.last_ns <= _VISIBLE_NS
 
     def _forget(self, now_ns: int) -> None:
-        self._ledger.forget(
-            people_before_ns=now_ns - self._forget_person_ns,
-            unknown_before_ns=now_ns - self._forget_unknown_ns,
-        )
+        self._ledger.forget_people(now_ns - self._forget_person_ns)
+        self._ledger.strangers.gone(now_ns - self._forget_unknown_ns)
+        self._ledger.strangers.forget(now_ns - self._reidentify_ns)
 
     def _zone(self, camera: str) -> str:
         if camera not in self._zones:
@@ -193,38 +377,9 @@ class Muster:
         return self._zones[camera]
 
 
-def _sighting(identity: Identity, zone: str, withdrawn: _Said | None) -> Event:
-    data = {
-        "track": identity.track,
-        "decision": identity.decision.value,
-        "person_ref": identity.person_ref,
-        "reason": None if identity.reason is None else identity.reason.value,
-        "score": _rounded(identity.score),
-        "threshold": _rounded(identity.threshold),
-        "margin": _rounded(identity.margin),
-        "quality": _rounded(identity.quality),
-        "votes": identity.votes,
-        "revised": identity.revised,
-        "final": identity.final,
-        "face_px": round(identity.face_px, 1),
-        "first_seen_ns": identity.first_seen_ns,
-        "gallery_version": identity.gallery_version,
-        "previous": _previous(withdrawn),
-    }
-    return _event("sighting", identity.mono_ns, identity.camera, zone, data)
-
-
-def _previous(said: _Said | None) -> dict[str, str] | None:
-    if said is None:
-        return None
-    ref = {} if said.person_ref is None else {"person_ref": said.person_ref}
-    return {"decision": said.decision.value, **ref}
-
-
-def _event(kind: str, mono_ns: int, camera: str, zone: str, data: dict[str, Any]) -> Event:
-    fields = {name: value for name, value in data.items() if value is not None}
-    return Event(kind=kind, mono_ns=mono_ns, camera=camera, zone=zone, data=fields)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _way(before: Place, zone: str | None, now_ns: int) -> dict[str, Any]:
+    """Return the change from `before` to `zone`: entered, moved or left, and how long they had been there."""
+    if before.zone is None:
+        return {"change": "entered"}
+    change = "left" if zone is None else "moved"
+    return {"change": change, "previous_zone": before.zone, "dwell_ms": milliseconds(now_ns - before.since)}

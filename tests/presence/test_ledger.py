@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge_app.presence.ledger import Ledger, Place
+from edge_app.presence.ledger import Ledger
+from edge_app.presence.place import Place
 
 
 def place(track: str, *, zone: str = "z1", last: int = 10) -> Place:
@@ -24,7 +25,7 @@ def test_withdrawing_the_only_claim_removes_the_person() -> None:
     ledger = Ledger()
     ledger.claim("a", place("t1"))
     assert (None, None) == (ledger.withdraw("a", ("cam", "t1")), ledger.withdraw("a", ("cam", "t1")))
-    assert (0, ()) == (ledger.headcount, ledger.people())
+    assert () == ledger.people()
 
 
 def test_only_a_few_old_claims_are_kept() -> None:
@@ -34,7 +35,7 @@ def test_only_a_few_old_claims_are_kept() -> None:
         ledger.claim("a", place(f"t{number}", last=number))
     kept = []
     for number in range(999, -1, -1):
-        if ledger.headcount == 0:
+        if not ledger.people():
             break
         kept.append(number)
         ledger.withdraw("a", ("cam", f"t{number}"))

@@ -1,0 +1,93 @@
+"""How many people are in each zone, and how sure that is.
+
+The best count is the named people and the strangers; a face that could not be decided (dust, turned
+away) is somebody of these as long as no more faces are in one picture than people are counted, and
+one more person beyond that. The lower bound leaves out strangers who may be another one again, but
+never goes below the faces that are seen at once. The upper bound adds every undecided face, and two
+for one wherever two tracks were taken for one stranger on doubtful likeness.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_app.records import HeadCount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_app.presence.ledger import Ledger
+    from edge_app.presence.place import Place, TrackKey
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """A track whose face is in the picture now: where, and whether it is nobody's yet."""
+
+    key: TrackKey
+    place: Place
+    undecided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counts by zone, and the undecided tracks that count as one more person each."""
+
+    zones: dict[str, HeadCount]
+    surplus: tuple[Visible, ...]
+
+    @property
+    def total(self) -> HeadCount:
+        """The sum over all zones."""
+        counts = self.zones.values()
+        return HeadCount(
+            best=sum(count.best for count in counts),
+            low=sum(count.low for count in counts),
+            high=sum(count.high for count in counts),
+        )
+
+
+def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = ()) -> Counted:
+    """Return the counts of every zone in which somebody is, and of `zones`."""
+    sure, doubtful, joins = Counter[str](), Counter[str](), Counter[str]()
+    for _, place in ledger.whereabouts():
+        if place.zone is not None:
+            sure[place.zone] += 1
+    for stranger in ledger.strangers:
+        zone = stranger.place.zone
+        if zone is not None:
+            (doubtful if stranger.doubtful else sure)[zone] += 1
+            joins[zone] += stranger.doubtful_joins
+    faces, undecided = _faces(visible)
+    counts: dict[str, HeadCount] = {}
+    surplus: list[Visible] = []
+    for zone in {*zones, *sure, *doubtful, *faces}:
+        at_once = max(faces[zone].values(), default=0)
+        known = sure[zone] + doubtful[zone]
+        more = undecided[zone][: max(0, at_once - known)]
+        surplus += more
+        best = known + len(more)
+        counts[zone] = HeadCount(
+            best=best,
+            low=min(best, max(sure[zone], at_once)),
+            high=max(best, known + len(undecided[zone])) + joins[zone],
+        )
+    return Counted(zones=dict(sorted(counts.items())), surplus=tuple(surplus))
+
+
+def _faces(
+    visible: Iterable[Visible],
+) -> tuple[defaultdict[str, Counter[str]], defaultdict[str, list[Visible]]]:
+    """Return the number of faces by zone and camera, and the undecided ones by zone, oldest first."""
+    faces: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    undecided: defaultdict[str, list[Visible]] = defaultdict(list)
+    for one in sorted(visible, key=lambda seen: (seen.place.first_seen_ns, seen.key)):
+        zone = one.place.zone
+        if zone is None:
+            continue
+        faces[zone][one.key[0]] += 1
+        if one.undecided:
+            undecided[zone].append(one)
+    return faces, undecided

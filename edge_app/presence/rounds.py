@@ -1,0 +1,145 @@
+"""What happens to the count by itself: a zone is too full, somebody stays too long, a shift ends.
+
+At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count,
+and told so: a card that was forgotten in the ledger must not hide who is really missing. Whoever was
+seen stays in, with the age of that sight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_app.presence import events
+from edge_app.presence.alarms import Alarms, check_rules
+from edge_app.presence.shifts import Shifts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from edge_app.clock import WallTime
+    from edge_app.presence.alarms import Change, ZoneRules
+    from edge_app.presence.count import Counted
+    from edge_app.presence.ledger import Ledger
+    from edge_app.presence.place import Place
+    from edge_app.records import Event, HeadCount
+
+_NS: Final = 1_000_000_000
+_NS_PER_MS: Final = 1_000_000
+_OVERSTAFFED: Final = "overstaffed."
+_OVERTIME: Final = "overtime."
+
+
+class Rounds:
+    """Looks at the ledger about once a second.
+
+    Args:
+        ledger: who is where.
+        rules: what each zone allows.
+        standing: ids of alarms that an earlier run raised and did not clear.
+        shifts: when shifts begin; None: there are none.
+
+    Raises:
+        ValueError: limits that make no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        rules: Mapping[str, ZoneRules],
+        standing: Iterable[str] = (),
+        shifts: Shifts | None = None,
+    ) -> None:
+        check_rules(rules)
+        self._ledger = ledger
+        self._rules = dict(rules)
+        ours = (alarm for alarm in standing if alarm.startswith((_OVERSTAFFED, _OVERTIME)))
+        self._alarms = Alarms(standing=ours)
+        self._shifts = shifts or Shifts()
+        self._begun = False
+
+    @property
+    def shift_ms(self) -> int | None:
+        """When the present shift began (wall ms), None if there are no shifts or no clock."""
+        return self._shifts.last_ms
+
+    def shift_has_begun(self) -> bool:
+        """Return whether a shift has begun since this was asked last."""
+        begun, self._begun = self._begun, False
+        return begun
+
+    def shift(self, now_ns: int, wall: WallTime, count: Callable[[], HeadCount]) -> tuple[Event, ...]:
+        """Take whoever was not seen in the shift that has just ended out of the count; return the events."""
+        before_ms = self._shifts.last_ms
+        name = self._shifts.rolled_over(wall)
+        if name is None or before_ms is None or wall.ms is None:
+            return ()
+        self._begun = True
+        began_ns = now_ns - (wall.ms - before_ms) * _NS_PER_MS
+        made = []
+        for ref, place in list(self._ledger.whereabouts()):
+            if place.last_seen_ns >= began_ns:
+                continue
+            self._ledger.drop(ref)
+            if place.zone is None:
+                continue
+            data = {
+                "person_ref": ref,
+                "change": "expired",
+                "reason": f"not seen in the shift before {name}",
+                "previous_zone": place.zone,
+                "away_ms": events.milliseconds(now_ns - place.last_seen_ns),
+                **events.counts(count()),
+            }
+            made.append(events.event("presence_set", now_ns, camera=None, zone=place.zone, data=data))
+        return tuple(made)
+
+    def alarms(self, now_ns: int, counted: Counted) -> Iterator[Event]:
+        """Yield an event for every alarm that was raised or cleared."""
+        yield from self._overstaffed(now_ns, counted)
+        yield from self._overtime(now_ns)
+
+    def _overstaffed(self, now_ns: int, counted: Counted) -> Iterator[Event]:
+        ours = {f"{_OVERSTAFFED}{zone}" for zone, rule in self._rules.items() if rule.limit is not None}
+        for zone, rule in self._rules.items():
+            if rule.limit is None:
+                continue
+            count = counted.zones.get(zone)
+            best = 0 if count is None else count.best
+            change = self._alarms.update(
+                f"{_OVERSTAFFED}{zone}", holds=best > rule.limit, delay_s=rule.delay_s, now_ns=now_ns
+            )
+            if change is not None:
+                numbers = {"headcount": 0} if count is None else events.counts(count)
+                yield _alarm(change, "overstaffed", now_ns, zone, {**numbers, "limit": rule.limit})
+        for gone in set(self._alarms.active(_OVERSTAFFED)) - ours:  # its limit was taken away
+            change = self._alarms.update(gone, holds=False, delay_s=0.0, now_ns=now_ns)
+            if change is not None:
+                yield _alarm(change, "overstaffed", now_ns, gone.removeprefix(_OVERSTAFFED), {})
+
+    def _overtime(self, now_ns: int) -> Iterator[Event]:
+        late: dict[str, Place] = {}
+        for ref, place in self._ledger.whereabouts():
+            rule = None if place.zone is None else self._rules.get(place.zone)
+            if rule is None or rule.max_stay_s is None:
+                continue
+            if now_ns - place.since > rule.max_stay_s * _NS:
+                late[f"{_OVERTIME}{ref}"] = place
+        for alarm_id in sorted({*late, *self._alarms.active(_OVERTIME)}):
+            change = self._alarms.update(alarm_id, holds=alarm_id in late, delay_s=0.0, now_ns=now_ns)
+            if change is None:
+                continue
+            ref = alarm_id.removeprefix(_OVERTIME)
+            here = late.get(alarm_id)
+            numbers: dict[str, object] = {"person_ref": ref}
+            if here is not None:
+                numbers["dwell_ms"] = events.milliseconds(now_ns - here.since)
+                numbers["away_ms"] = events.milliseconds(now_ns - here.last_seen_ns)
+            yield _alarm(change, "overtime", now_ns, None if here is None else here.zone, numbers)
+
+
+def _alarm(
+    change: Change, reason: str, now_ns: int, zone: str | None, numbers: Mapping[str, object]
+) -> Event:
+    data = {"reason": reason, "alarm": change.fields(), **numbers}
+    return events.event("alarm", now_ns, camera=None, zone=zone, data=data)

@@ -1,0 +1,162 @@
+"""The ledger of presence in a file, so that a restart, a kill or a power cut forgets nobody.
+
+One JSON file, replaced as a whole (temporary file, sync, rename). The monotonic clock begins anew
+with every boot, so the file carries the boot's id and both clocks; after a reboot the ages of what
+it holds are carried over by wall time where that can be believed, and are too small otherwise (the
+time without power is missing): a muster that says "at least so long ago".
+
+Strangers are kept as places only. What they look like is not written anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from edge_app.presence.place import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_app.clock import Clock
+
+_VERSION: Final = 1
+_NS_PER_MS: Final = 1_000_000
+_MAX_BYTES: Final = 64 << 20
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the file holds: people's and strangers' places, and the beginning of the last shift (wall ms)."""
+
+    people: tuple[tuple[str, Place], ...] = ()
+    strangers: tuple[Place, ...] = ()
+    shift_ms: int | None = None
+
+
+class LedgerFile:
+    """The file at `path`.
+
+    Args:
+        path: the file; its folder is made.
+        boot: names this run of the monotonic clock.
+        clock: stamps what is written, and dates what was written before.
+    """
+
+    def __init__(self, *, path: Path, boot: str, clock: Clock) -> None:
+        self._path, self._boot, self._clock = path, boot, clock
+        self._failed = False
+        #: Why the last run's ledger could not be read; None while all is well.
+        self.problem: str | None = None
+
+    def load(self) -> Kept:
+        """Return what the last run left; a damaged file is set aside and told in `problem`."""
+        try:
+            return self._read(json.loads(self._content()))
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            self.problem = f"{type(error).__name__}: {error}"[:160]
+            aside = self._path.with_name(self._path.name + ".damaged")
+            _log.error("presence_ledger_damaged", path=str(self._path), reason=self.problem, kept=str(aside))
+            try:
+                self._path.replace(aside)
+            except OSError as why:
+                _log.warning("presence_ledger_not_set_aside", reason=str(why))
+            return Kept()
+
+    def save(self, kept: Kept) -> bool:
+        """Replace the file; return whether that worked. A failure is logged once, until it works again."""
+        wall = self._clock.wall()
+        body = {
+            "v": _VERSION,
+            "boot": self._boot,
+            "mono_ns": self._clock.mono_ns(),
+            "wall_ms": wall.ms,
+            "shift_ms": kept.shift_ms,
+            "people": [{"ref": ref, **asdict(place)} for ref, place in kept.people],
+            "strangers": [asdict(place) for place in kept.strangers],
+        }
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            _replace(self._path, json.dumps(body, separators=(",", ":")).encode("utf-8"))
+        except OSError as error:
+            if not self._failed:
+                _log.error("presence_ledger_not_written", path=str(self._path), reason=error.strerror)
+            self._failed = True
+            return False
+        self._failed = False
+        return True
+
+    def _content(self) -> bytes:
+        with self._path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            msg = f"larger than {_MAX_BYTES} bytes"
+            raise ValueError(msg)
+        return content
+
+    def _read(self, body: Any) -> Kept:
+        if body["v"] != _VERSION:
+            msg = f"version {body['v']!r:.20} instead of {_VERSION}"
+            raise ValueError(msg)
+        shift = self._shift_ns(str(body["boot"]), int(body["mono_ns"]), body["wall_ms"])
+        return Kept(
+            people=tuple((str(row.pop("ref")), _place(row, shift)) for row in body["people"]),
+            strangers=tuple(_place(row, shift) for row in body["strangers"]),
+            shift_ms=None if body["shift_ms"] is None else int(body["shift_ms"]),
+        )
+
+    def _shift_ns(self, boot: str, mono_ns: int, wall_ms: int | None) -> int:
+        """Return what to add to the file's monotonic times to have them in this boot's."""
+        if boot == self._boot:
+            return 0
+        now_ns, wall = self._clock.mono_ns(), self._clock.wall()
+        away_ns = now_ns  # at least as long as this boot is old
+        if wall.ms is not None and wall_ms is not None:
+            away_ns = max(away_ns, (wall.ms - int(wall_ms)) * _NS_PER_MS)
+        return now_ns - away_ns - mono_ns
+
+
+def _place(row: dict[str, Any], shift_ns: int) -> Place:
+    """Return one place; everything in it is checked, because a file can be edited."""
+    zone, score = row["zone"], row["score"]
+    place = Place(
+        zone=None if zone is None else str(zone),
+        camera=str(row["camera"]),
+        track=str(row["track"]),
+        first_seen_ns=int(row["first_seen_ns"]) + shift_ns,
+        last_seen_ns=int(row["last_seen_ns"]) + shift_ns,
+        score=None if score is None else float(score),
+        by_hand=bool(row["by_hand"]),
+    )
+    since, inside = row["since_ns"], row["inside_ns"]
+    return replace(
+        place,
+        since_ns=None if since is None else int(since) + shift_ns,
+        inside_ns=None if inside is None else int(inside) + shift_ns,
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
