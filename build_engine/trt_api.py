@@ -8,6 +8,10 @@ TensorRT-RTX builds for any of its GPUs without having one, which is why it stan
 
 Nothing here knows this project's network; nothing else in this package imports TensorRT.
 
+One engine a process: after a build that TensorRT-RTX 1.7.1 gave up half way (an FP32 matrix product on
+SM75, say), its next builds in the same process give no INT8, for any GPU; a test shows it, and
+`build_engine.inspect` refuses what comes out.
+
 What has run: TensorRT-RTX 1.7.1 on an x86-64 machine without a GPU. What has not run on a device:
 TensorRT 8.6, 10.x and 11.x (written from their documents), DLA, and the timing cache's use.
 """
@@ -147,7 +151,7 @@ class Toolkit:
         network = builder.create_network(1 << int(getattr(flags, wanted)) if hasattr(flags, wanted) else 0)
         parser = self.trt.OnnxParser(network, log)
         if not parser.parse(model):
-            said = "; ".join(str(parser.get_error(i).desc()) for i in range(min(parser.num_errors, 3)))
+            said = "; ".join(_parser_error(parser.get_error(i)) for i in range(min(parser.num_errors, 3)))
             raise BuildFailed(
                 f"{self.name} {self.version} cannot read the ONNX file ({len(model)} bytes): {said}",
                 fix="it is damaged, no ONNX model, or has an operation that this builder lacks",
@@ -218,6 +222,11 @@ class Toolkit:
         cache = config.create_timing_cache(request.timing_cache)
         config.set_timing_cache(cache, ignore_mismatch=False)
         return cache
+
+
+def _parser_error(error: Any) -> str:
+    operator = error.node_operator() if hasattr(error, "node_operator") else ""
+    return f"{error.desc()} (at {operator} {error.node_name()})" if operator else str(error.desc())
 
 
 def _make_log(trt: Any, on_message: Callable[[str], None]) -> Any:

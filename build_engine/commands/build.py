@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +37,8 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--dla", type=int, nargs="?", const=0, metavar="CORE", help="on a DLA core (TensorRT up to 10.x)"
     )
+    parser.add_argument("--calibration", type=Path, help="manifest of the calibration pictures, for --dla")
+    parser.add_argument("--pictures", type=Path, help="the calibration pictures' folder, for --dla")
     parser.add_argument("--max-batch", type=int, default=8, help="faces at once, at most (default: 8)")
     parser.add_argument("--workspace", type=int, metavar="MIB", help="memory for the builder's tactics")
     parser.add_argument(
@@ -50,6 +52,7 @@ def add_parser(subparsers: SubParsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build, and print where the engine is; returns the exit status."""
     from build_engine.build import BuildOptions, build_engine
+    from build_engine.implicit import calibrator_for
     from build_engine.trt_api import Toolkit
 
     options = BuildOptions(
@@ -65,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         force=args.force,
     )
     toolkit = Toolkit(args.backend)
-    calibrator = _calibrator(args, toolkit)
+    calibrator = None
+    if args.dla is not None and args.precision == "int8":
+        calibrator = calibrator_for(toolkit, args.model, manifest=args.calibration, pictures=args.pictures)
     with Progress() as progress:
         result = build_engine(toolkit, options, say=progress.say, calibrator=calibrator)
     if not result.built:
@@ -73,22 +78,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"{result.manifest}: built in {result.seconds:.1f} s because {result.reason}")
     return 0
-
-
-def _calibrator(args: argparse.Namespace, toolkit: Any) -> Any:
-    """Return the implicit calibrator where one is needed: INT8 on a DLA."""
-    if args.dla is None or args.precision != "int8":
-        return None
-    from edge_app.errors import ModelError
-
-    if not toolkit.has_calibrators:
-        raise ModelError(
-            f"{toolkit.name} {toolkit.version} has no calibrators, and a DLA takes INT8 from nothing else",
-            fix="build for the GPU (without --dla), or with TensorRT up to 10.x",
-        )
-    from calibration.calibrator import calibrator_from_cache
-
-    return calibrator_from_cache(toolkit.trt, args.model)
 
 
 class Progress:

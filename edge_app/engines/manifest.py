@@ -37,7 +37,8 @@ class ModelManifest:
     `path` is the model file itself (beside the manifest), `size` its bytes. `output_name`,
     `output_dim`, the preprocessing and the threshold are None for a detector. `threshold` is the
     cosine similarity (-1..1) from which on two faces are the same person, `threshold_source` on
-    which people it was chosen.
+    which people it was chosen. `golden` is what it says to the golden pictures, where that is recorded
+    (`edge_app.engines.golden`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelManifest:
     preprocess_sha256: str | None = None
     threshold: float | None = None
     threshold_source: str | None = None
+    golden: Mapping[str, Any] | None = None
     licence: str = ""
     training: Mapping[str, Any] | str = ""
 
@@ -113,7 +115,23 @@ def load_manifest(path: Path) -> ModelManifest:
     Raises:
         ModelError: it is missing, no JSON object, or a key is missing or has a wrong value.
     """
-    fields = _Fields(path, _read_object(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the manifest {path} cannot be read: {error.strerror or error}",
+            fix="give the path of a model's NAME.json, which stands beside the model file",
+        ) from error
+    return parse_manifest(path, content)
+
+
+def parse_manifest(path: Path, content: bytes) -> ModelManifest:
+    """Return the manifest in `content`, the bytes of the file `path`.
+
+    Raises:
+        ModelError: it is no JSON object, or a key is missing or has a wrong value.
+    """
+    fields = _Fields(path, _read_object(path, content))
     kind = fields.one_of("kind", _KINDS)
     sha256 = fields.text("sha256").lower()
     if len(sha256) != _SHA256_LENGTH or set(sha256) - set("0123456789abcdef"):
@@ -143,6 +161,7 @@ def _recogniser_keys(fields: _Fields) -> dict[str, Any]:
         "preprocess_sha256": preprocess.text("sha256"),
         "threshold": threshold,
         "threshold_source": _as_text(fields.optional("threshold_source")),
+        "golden": fields.optional_section("golden"),
     }
 
 
@@ -152,14 +171,9 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _read_object(path: Path) -> Mapping[str, Any]:
+def _read_object(path: Path, text: bytes) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"the manifest {path} cannot be read: {error.strerror or error}",
-            fix="give the path of a model's NAME.json, which stands beside the model file",
-        ) from error
+        content = json.loads(text)
     except ValueError as error:
         raise ModelError(f"the manifest {path} is not JSON: {error}", fix=_READ_FIX) from error
     if not isinstance(content, dict):
@@ -211,6 +225,12 @@ class _Fields:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             self.refuse(key, value, "a number")
         return float(cast("float", value))
+
+    def optional_section(self, key: str) -> Mapping[str, Any] | None:
+        value = self.optional(key)
+        if value is not None and not isinstance(value, dict):
+            self.refuse(key, value, "an object")
+        return cast("Mapping[str, Any] | None", value)
 
     def section(self, key: str) -> _Fields:
         value = self.optional(key)
