@@ -25,7 +25,7 @@ _TILE: Final = (480, 270)
 _LINE: Final = 24
 _GREEN, _RED, _WHITE = (80, 200, 60), (60, 60, 230), (230, 230, 230)
 #: How far into a passage its pictures are taken.
-_SHARES: Final = (0.55, 0.8, 0.97)
+_SHARES: Final = (0.4, 0.6, 0.8)
 
 
 def moments(truth: Truth) -> list[tuple[float, str]]:

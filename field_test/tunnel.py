@@ -40,10 +40,11 @@ _CARRIED: Final = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Walker:
-    """Somebody who comes towards the camera, from `start` to `end` (seconds).
+    """Somebody who comes to the camera, stands before it as at a portal, and leaves sideways.
 
-    `face` is the face's box in the photo, in pixels; `far` and `near` metres along the tunnel, `side`
-    metres from its axis at the far end, `leaves` where to at the near end.
+    `face` is the face's box in the photo, in pixels; `start` and `end` are seconds, of which the last
+    `stands` and `leaves` are spent standing and leaving. `far` and `near` are metres along the tunnel,
+    `side` and `middle` metres from its axis at either end (negative: left), `out` the side of the exit.
     """
 
     who: str
@@ -51,10 +52,22 @@ class Walker:
     face: Box
     start: float
     end: float
-    far: float = 5.2
-    near: float = 1.5
-    side: float = 0.25
-    leaves: float = -0.1
+    far: float = 5.0
+    near: float = 1.3
+    side: float = 0.3
+    middle: float = -0.05
+    stands: float = 1.8
+    leaves: float = 1.2
+    out: int = -1
+
+    def place(self, now: float) -> tuple[float, float]:
+        """Return where the walker is, metres from the axis and along the tunnel."""
+        coming = self.end - self.start - self.stands - self.leaves
+        share = min(1.0, (now - self.start) / coming)
+        x = self.side + (self.middle - self.side) * share
+        gone = max(0.0, (now - self.end + self.leaves) / self.leaves)
+        width = scene.WIDTH / scene.FOCAL * self.near
+        return x + self.out * width * gone**2, self.far + (self.near - self.far) * share
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +104,8 @@ class Script:
 #: The demo's clip. The boxes were measured once; the photos are pinned by their hash.
 DEMO: Final = Script(
     (
-        Walker("obama", "obama3.jpg", Box(640, 261, 286, 367), start=1.6, end=8.2, side=0.35, leaves=-0.12),
-        Walker("biden", "biden.jpg", Box(430, 161, 286, 409), start=11.4, end=18.0, side=-0.4, leaves=0.15),
+        Walker("obama", "obama3.jpg", Box(640, 261, 286, 367), start=1.2, end=9.0),
+        Walker("biden", "biden.jpg", Box(430, 161, 286, 409), start=11.4, end=19.2, side=-0.3, out=1),
     )
 )
 
@@ -202,10 +215,9 @@ def _gaps(taken: set[int], count: int) -> tuple[tuple[int, int], ...]:
 
 def _walk(picture: Picture, walker: Walker, person: cutout.CutOut, now: float) -> Face | None:
     """Draw the walker into `picture` and return the face's box, None while the face is outside it."""
-    share = (now - walker.start) / (walker.end - walker.start)
-    z = walker.far + (walker.near - walker.far) * share
+    x, z = walker.place(now)
     step = 2 * np.pi * 1.8 * now
-    x = walker.side + (walker.leaves - walker.side) * share + 0.018 * np.sin(step / 2)
+    x += 0.018 * np.sin(step / 2)
     y = -_CARRIED + 0.014 * np.cos(step)
     scale = scene.FOCAL * _FACE_M / z / cutout.FACE_PX
     fx, fy, fw, fh = (value * scale for value in person.face)
@@ -214,7 +226,7 @@ def _walk(picture: Picture, walker: Walker, person: cutout.CutOut, now: float) -
     )
     turn[0, 2] += scene.WIDTH / 2 + scene.FOCAL * x / z - (fx + fw / 2)
     turn[1, 2] += scene.HORIZON + scene.FOCAL * y / z - (fy + fh / 2)
-    appears = min(1.0, share / 0.06)
+    appears = min(1.0, (now - walker.start) / 0.4)
     mask = _placed(person.alpha, scale, turn)[:, :, None] * np.float32(appears)
     lit = _lit(person, x, z)
     picture *= 1 - mask
