@@ -12,7 +12,6 @@ people and the last five photos of each deep CelebA person are in no training se
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -81,27 +80,28 @@ class PhotoSet:
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
         self._folder = folder / name if (folder / name).is_dir() else None
-        self._archive: tarfile.TarFile | None = None
-        self._members: dict[str, tarfile.TarInfo] = {}
+        self._archive = folder / f"{name}.tar"
+        self._members: dict[str, tuple[int, int]] = {}
         if self._folder is None:
-            self._open_archive(folder / f"{name}.tar")
+            self._list_archive(self._archive)
         names = sorted(n for n in self.names() if n.lower().endswith(PICTURES))
         if not names:
             raise DataError(f"{name} holds no pictures; expected PERSON/PHOTO{PICTURES[0]} in it")
         self.photos: tuple[Photo, ...] = tuple(Photo(n.rpartition("/")[0] or Path(n).stem, n) for n in names)
 
-    def _open_archive(self, path: Path) -> None:
+    def _list_archive(self, path: Path) -> None:
+        """Note where each file's bytes begin and how many there are: reading needs no open archive."""
         if not path.is_file():
             raise DataError(
                 f"the set {self.name!r} is missing: put {path.name} or a folder {self.name}/ into "
                 f"{path.parent}"
             )
         try:
-            self._archive = tarfile.open(path)  # noqa: SIM115 -- stays open for reading by name
-            for member in self._archive.getmembers():
-                if member.isfile():
-                    name = member.name.removeprefix("./")
-                    self._members[name.removeprefix(f"{self.name}/")] = member
+            with tarfile.open(path, "r:") as archive:
+                for member in archive:
+                    if member.isfile():
+                        name = member.name.removeprefix("./").removeprefix(f"{self.name}/")
+                        self._members[name] = (member.offset_data, member.size)
         except tarfile.TarError as error:
             raise DataError(f"{path} is no readable tar archive: {error}; copy it again") from error
 
@@ -123,10 +123,12 @@ class PhotoSet:
             if not path.is_file():
                 raise DataError(f"{self.name} has no file {name}")
             return path.read_bytes()
-        if name not in self._members or self._archive is None:
+        if name not in self._members:
             raise DataError(f"{self.name} has no file {name}")
-        file = self._archive.extractfile(self._members[name])
-        return file.read() if file else b""
+        offset, size = self._members[name]
+        with self._archive.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def read(self, photo: Photo | str) -> Image:
         """Return a picture, (H, W, 3) uint8 BGR.
@@ -248,7 +250,7 @@ def miner_photos(photos: PhotoSet) -> list[MinerPhoto]:
     Raises:
         DataError: pictures are missing, or poses are double or unknown; the message names them.
     """
-    rows: list[Mapping[str, Any]] = json.loads(io.BytesIO(photos.read_bytes("manifest.json")).read())
+    rows: list[Mapping[str, Any]] = json.loads(photos.read_bytes("manifest.json"))
     found = [
         MinerPhoto(r["person"], r["pose"], r["file"], tuple(r["box"]), bool(r.get("real_pose", True)))
         for r in rows
