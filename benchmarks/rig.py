@@ -300,7 +300,7 @@ class FaultProxy:
 
 
 class BoxProcess:
-    """A box in a process of its own (`benchmarks/box.py`), to be killed.
+    """A box in a process of its own (`benchmarks/processes/box.py`), to be killed.
 
     It submits events at `rate` a second and appends the id of every event to `ledger` after `flush` said
     that it is committed.
@@ -312,7 +312,7 @@ class BoxProcess:
         self.outbox, self.ledger = outbox, ledger
         words = [
             sys.executable,
-            str(ROOT / "benchmarks" / "box.py"),
+            str(ROOT / "benchmarks" / "processes" / "box.py"),
             "--outbox",
             str(outbox),
             "--port",

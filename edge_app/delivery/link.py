@@ -86,9 +86,20 @@ class Message:
 LinkReport = LinkUp | LinkDown | Ack | Message
 
 
+class _Packed(Properties):
+    """Properties that are packed once: the library would do it again for every message."""
+
+    def pack(self) -> bytes:
+        """Return the bytes on the wire."""
+        if "_packed" not in self.__dict__:
+            object.__setattr__(self, "_packed", super().pack())  # type: ignore[no-untyped-call]
+        packed: bytes = self.__dict__["_packed"]
+        return packed
+
+
 def replay_properties() -> Properties:
     """Return the MQTT 5 user property that marks a redelivery; the body is the same bytes always."""
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties = _Packed(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.UserProperty = ("replay", "1")
     return properties
 

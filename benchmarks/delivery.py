@@ -1,0 +1,191 @@
+"""Delivery measured beside its bars: commit to broker, draining a backlog, start-up, alarms under load.
+
+``python3 run.py bench delivery``. Real mosquitto with `max_inflight_messages 100` (its default of 20 is
+also the window that it allows a publisher), real SQLite with full synchronisation on the disk of the
+temporary folder; `DSR_BENCH_ROWS` sets the size of the backlog (default 100,000; 1,200,000 is a week at two
+events a second).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from benchmarks.processes.box import event_for
+from benchmarks.processes.surface import Surface
+from benchmarks.rig import Mosquitto, Watcher, free_port, mosquitto_path, order_violations, wait_until
+from edge_app.clock import SystemClock, boot_id
+from edge_app.delivery.event import EnvelopeContext
+from edge_app.delivery.options import BrokerOptions, ConsumerOptions, DeliveryOptions, OutboxOptions
+from edge_app.delivery.outbox import Outbox
+from edge_app.delivery.service import Delivery
+from edge_app.delivery.uuid7 import Uuid7Maker
+
+ROWS: Final = int(os.environ.get("DSR_BENCH_ROWS", "100000"))
+LIVE: Final = 1000
+KEY: Final = "5a" * 32
+
+
+def main() -> int:
+    """Measure all; 0 when every bar holds."""
+    if mosquitto_path() is None:
+        print("mosquitto is not installed: delivery is not measured")
+        return 1
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return max(live(folder / "live"), drain(folder / "drain"), receipted(folder / "receipted"))
+
+
+def live(folder: Path) -> int:
+    """One event at a time, at irregular moments, link up."""
+    folder.mkdir()
+    broker = Mosquitto(folder, settings=("max_inflight_messages 100", "max_queued_messages 0")).start()
+    watcher = Watcher(broker.port)
+    delivery = started(folder, broker.port)
+    wait_until(lambda: delivery.status().connected)
+    clock, rng, sent = SystemClock(), np.random.default_rng(3), {}
+    for number in range(1, LIVE + 1):
+        sent[str(delivery.submit(event_for(number, clock)))] = time.monotonic()
+        time.sleep(float(rng.exponential(0.01)))
+    wait_until(lambda: len(watcher.events()) > LIVE, timeout=30)
+    delivery.stop()
+    delays = [
+        (a.at - sent[a.event["id"]]) * 1e3
+        for a in watcher.arrivals
+        if a.payload and a.event.get("id") in sent
+    ]
+    watcher.close()
+    broker.stop()
+    p50, p99 = np.percentile(delays, [50, 99])
+    print(f"live events, submit to an independent subscriber: {len(delays)} events")
+    return max(bar("p50, ms", p50, 60.0), bar("p99, ms", p99, 150.0))
+
+
+def drain(folder: Path) -> int:
+    """A recorded backlog: start-up, drain rate to PUBACK, and alarms meanwhile."""
+    folder.mkdir()
+    port = free_port()
+    taken = record(folder, ROWS)
+    size = (folder / "outbox.db").stat().st_size
+    print(f"backlog of {ROWS:,} events, {size / ROWS:.0f} bytes each on disk, recorded in {taken:.1f} s")
+    began = time.monotonic()
+    delivery = started(folder, port)
+    start = time.monotonic() - began
+    broker = Mosquitto(
+        folder, settings=("max_inflight_messages 100", "max_queued_messages 0"), port=port
+    ).start()
+    wait_until(lambda: delivery.status().connected, timeout=30)
+    began, delivered = time.monotonic(), delivery.status().delivered
+    delays = alarms_meanwhile(delivery, port)
+    wait_until(lambda: delivery.status().waiting == 0, timeout=1200)
+    rate = (delivery.status().delivered - delivered) / (time.monotonic() - began)
+    delivery.stop()
+    broker.stop()
+    p99 = float(np.percentile(delays, 99)) if delays else float("nan")
+    return max(
+        bar("start-up with the backlog, s", start, 2.0),
+        bar("drain to PUBACK, events/s", rate, 5000.0, at_least=True),
+        bar(f"live alarms meanwhile ({len(delays)}), p99, ms", p99, 200.0),
+    )
+
+
+def alarms_meanwhile(delivery: Delivery, port: int) -> list[float]:
+    """Return the delays in milliseconds of alarms that are submitted while history drains."""
+    watcher = Watcher(port, topic="mine/+/v1/+/evt/alarm")
+    clock, sent = SystemClock(), {}
+    while delivery.status().waiting > ROWS // 10:
+        alarm = dataclasses.replace(event_for(50, clock), mono_ns=clock.mono_ns())
+        sent[str(delivery.submit(alarm))] = time.monotonic()
+        time.sleep(0.1)
+    wait_until(lambda: set(sent) <= {e["id"] for e in watcher.events()}, timeout=30)
+    delays = [(a.at - sent[a.event["id"]]) * 1e3 for a in watcher.arrivals if a.event["id"] in sent]
+    watcher.close()
+    return delays
+
+
+def receipted(folder: Path) -> int:
+    """The same backlog, deleted on receipts of a consumer that commits to its own SQLite."""
+    folder.mkdir()
+    rows = min(ROWS, 100_000)
+    broker = Mosquitto(folder, settings=("max_inflight_messages 100", "max_queued_messages 0")).start()
+    key = folder / "key"
+    key.write_text(KEY, encoding="ascii")
+    key.chmod(0o600)
+    record(folder, rows)
+    surface = Surface(folder=folder, port=broker.port, key=key)
+    delivery = started(folder, broker.port, consumers=(ConsumerOptions(id="surface", key_file=key),))
+    wait_until(lambda: delivery.status().connected, timeout=30)
+    began = time.monotonic()
+    wait_until(lambda: delivery.status().waiting == 0, timeout=600)
+    rate = rows / (time.monotonic() - began)
+    delivery.stop()
+    surface.stop()
+    broker.stop()
+    events = surface.events()
+    print(f"receipts: {len(events):,} events stored by the consumer, {order_violations(events)} out of order")
+    return bar("drain with receipts, events/s", rate, 2500.0, at_least=True)
+
+
+def started(folder: Path, port: int, **options: Any) -> Delivery:
+    """Return a running delivery with the outbox in `folder`, unthrottled."""
+    delivery = Delivery(
+        options=DeliveryOptions(
+            site="north",
+            node="box-1",
+            outbox=OutboxOptions(path=folder / "outbox.db", max_mb=4096),
+            brokers=(BrokerOptions(host="127.0.0.1", port=port),),
+            history_per_s=None,
+            reconnect_max_s=0.5,
+            **options,
+        ),
+        context=EnvelopeContext(site="north", node="box-1", boot=boot_id()),
+        clock=SystemClock(),
+    )
+    delivery.start()
+    return delivery
+
+
+def record(folder: Path, rows: int) -> float:
+    """Commit `rows` sightings straight into the outbox; return the seconds it took."""
+    from edge_app.delivery.event import draft
+    from edge_app.delivery.timefix import wall_at
+
+    clock, ids = SystemClock(), Uuid7Maker()
+    context = EnvelopeContext(
+        site="north", node="box-1", boot=boot_id(), backend="onnxruntime", model_sha="0" * 64
+    )
+    outbox = Outbox(options=OutboxOptions(path=folder / "outbox.db", max_mb=4096))
+    wall = wall_at(clock.mono_ns(), clock=clock)
+    made = draft(
+        event_for(1, clock), event_id=ids.make(ms=1), wall=wall, context=context, now_ns=clock.mono_ns()
+    )
+    head, tail = made.head.split(str(made.event_id).encode(), 1)
+    began = time.monotonic()
+    for first in range(0, rows, 2000):
+        batch = [ids.make(ms=wall.ms or 0) for _ in range(min(2000, rows - first))]
+        outbox.append(
+            [dataclasses.replace(made, event_id=i, head=head + str(i).encode() + tail) for i in batch]
+        )
+    outbox.close()
+    return time.monotonic() - began
+
+
+def bar(what: str, value: float, limit: float, *, at_least: bool = False) -> int:
+    """Print one figure beside its bar; 0 when it holds."""
+    holds = value >= limit if at_least else value <= limit
+    sign = ">=" if at_least else "<="
+    print(f"  {what:44} {value:10,.1f}   bar {sign} {limit:,.0f}   {'ok' if holds else 'MISSED'}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""The reference consumer: take events from the broker, commit each once, and only then receipt it.
+
+::
+
+    broker --> queue --> [commit a batch] --> receipts, one message a box --> broker
+
+The order is the whole point. A receipt lets the box forget the event, so it is sent when the event is on
+this machine's disk; a receipt that gets lost costs a redelivery, which is recognised by its id and
+receipted again. Receipts are sent on the connection on which the subscription stands, never kept for
+the next one. When it is connected the consumer says "I am here" (a receipt for nothing), and the boxes
+send what is owed.
+
+The MQTT session is persistent: the broker keeps what comes while the consumer restarts.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import paho.mqtt.client as mqtt
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_app.delivery.receipts import MAX_IDS, make_receipt
+from surface.arrive import Refused, document_of, event_of
+from surface.store import Arrived, SurfaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from surface.store import Store
+
+_LOG = structlog.get_logger(__name__)
+
+_BATCH: Final = 500
+_GATHER_S: Final = 0.01
+_POLL_S: Final = 0.2
+_EVENT_PARTS: Final = 6
+_STATE_PARTS: Final = 5
+_SESSION_S: Final = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """Where the broker is, who we are, and the keys we share with boxes (by node; ``*`` for all others)."""
+
+    host: str
+    port: int
+    consumer: str
+    site: str
+    keys: Mapping[str, bytes]
+    username: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+    keepalive_s: int = 15
+
+
+class Consumer:
+    """Runs until `stop`; `run` is the thread that owns the store."""
+
+    def __init__(self, *, settings: ConsumerSettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._inbox: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._client: mqtt.Client | None = None
+        self._subscribed = False
+        self._greeted: set[tuple[str, str]] = set()
+        self._gate = threading.Lock()
+        self.stored = self.duplicates = self.refused = self.receipted = 0
+
+    def stop(self) -> None:
+        """Let `run` end; safe from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Connect, and serve the store, until `stop`."""
+        link = threading.Thread(target=self._keep_connected, name="surface-link", daemon=True)
+        link.start()
+        while not self._stopping.is_set():
+            batch = self._gather()
+            if batch:
+                self._take(batch)
+        link.join(3)
+
+    # -- the store's thread --------------------------------------------------------------------------
+
+    def _gather(self) -> list[tuple[str, bytes]]:
+        """Return what has come, waiting a moment for more once something has."""
+        batch: list[tuple[str, bytes]] = []
+        deadline = time.monotonic() + _POLL_S
+        with suppress(queue.Empty):
+            while len(batch) < _BATCH:
+                batch.append(self._inbox.get(timeout=max(0.0, deadline - time.monotonic())))
+                if len(batch) == 1:
+                    deadline = time.monotonic() + _GATHER_S
+        return batch
+
+    def _take(self, batch: list[tuple[str, bytes]]) -> None:
+        arrived: list[Arrived] = []
+        now_ms = time.time_ns() // 1_000_000
+        for topic, payload in batch:
+            self._sort(topic, payload, arrived, now_ms)
+        while arrived and not self._stopping.is_set():
+            try:
+                new = self._store.add(arrived)
+            except SurfaceError as error:
+                _LOG.error("not_stored", reason=str(error))
+                self._stopping.wait(1.0)
+                continue
+            self.stored += new
+            self.duplicates += len(arrived) - new
+            self._receipt(arrived)
+            return
+
+    def _sort(self, topic: str, payload: bytes, arrived: list[Arrived], now_ms: int) -> None:
+        try:
+            self._sorted(topic, payload, arrived, now_ms)
+        except Refused as error:
+            self.refused += 1
+            if self.refused.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
+                _LOG.warning("refused", topic=topic[:100], reason=str(error)[:300], refused=self.refused)
+
+    def _sorted(self, topic: str, payload: bytes, arrived: list[Arrived], now_ms: int) -> None:
+        parts = topic.split("/")
+        if len(parts) == _EVENT_PARTS and parts[4] == "evt":
+            fields = event_of(payload, site=parts[1], node=parts[3], kind=parts[5])
+            arrived.append(
+                Arrived(site=parts[1], node=parts[3], fields=fields, body=payload, arrived_ms=now_ms)
+            )
+        elif len(parts) == _STATE_PARTS and parts[4] in ("state", "muster"):
+            self._store.set_node(parts[1], parts[3], parts[4], document_of(payload), now_ms=now_ms)
+            if parts[4] == "state" and (parts[1], parts[3]) not in self._greeted:
+                self._greeted.add((parts[1], parts[3]))
+                self._send_receipt(parts[1], parts[3], [])
+
+    def _receipt(self, arrived: list[Arrived]) -> None:
+        by_box: dict[tuple[str, str], list[str]] = {}
+        for one in arrived:
+            by_box.setdefault((one.site, one.node), []).append(one.fields["id"])
+        for (site, node), ids in by_box.items():
+            for first in range(0, len(ids), MAX_IDS):
+                self._send_receipt(site, node, ids[first : first + MAX_IDS])
+
+    def _send_receipt(self, site: str, node: str, ids: list[str]) -> None:
+        key = self._settings.keys.get(node, self._settings.keys.get("*"))
+        if key is None:
+            return
+        payload = make_receipt(key=key, site=site, node=node, consumer=self._settings.consumer, ids=ids)
+        with self._gate:  # keeps the sockets open meanwhile; no callback takes it
+            if self._client is None or not self._subscribed:
+                return
+            self._client.publish(f"mine/{site}/v1/{node}/rcpt", payload, qos=1)
+        self.receipted += len(ids)
+
+    # -- the network thread --------------------------------------------------------------------------
+
+    def _keep_connected(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            client = self._new_client()
+            try:
+                self._serve(client)
+                attempt = 0
+            except (OSError, ValueError) as error:
+                attempt += 1
+                _LOG.warning("not_connected", reason=str(error))
+            except Exception:  # noqa: BLE001 - a broker's bytes must not end this thread
+                attempt += 1
+                _LOG.exception("link_failed")
+            with self._gate:
+                self._subscribed = False
+                self._client = None
+                client._reset_sockets()  # noqa: SLF001 - the public ways may wait
+            self._stopping.wait(min(5.0, 0.2 * 2 ** min(attempt, 5)))
+
+    def _new_client(self) -> mqtt.Client:
+        settings = self._settings
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"dsr-surface-{settings.consumer}",
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        if settings.username is not None:
+            client.username_pw_set(settings.username, settings.password)
+        if settings.ca_file is not None:
+            client.tls_set(ca_certs=str(settings.ca_file))
+        client.on_connect = self._connected
+        client.on_subscribe = self._on_subscribed
+        client.on_message = lambda _c, _u, message: self._inbox.put((message.topic, bytes(message.payload)))
+        client.on_socket_register_write = lambda _c, _u, _s: None  # the loop writes, never a caller
+        return client
+
+    def _serve(self, client: mqtt.Client) -> None:
+        settings = self._settings
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = _SESSION_S
+        client.connect(
+            settings.host,
+            settings.port,
+            keepalive=settings.keepalive_s,
+            clean_start=False,
+            properties=properties,
+        )
+        self._client = client
+        while client.loop(0.2) == mqtt.MQTT_ERR_SUCCESS:
+            if self._stopping.is_set():
+                client.disconnect()
+
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            _LOG.error("broker_refused", reason=str(code))
+            return
+        base = f"mine/{self._settings.site}/v1/+"
+        client.subscribe(
+            [(f"{base}/{what}", SubscribeOptions(qos=1)) for what in ("evt/#", "state", "muster")]
+        )
+
+    def _on_subscribed(
+        self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any
+    ) -> None:
+        if any(code.is_failure for code in codes):
+            _LOG.error("subscription_refused", reasons=[str(code) for code in codes])
+            return
+        self._greeted = set()
+        self._subscribed = True
+        _LOG.info("subscribed", broker=f"{self._settings.host}:{self._settings.port}")
