@@ -46,6 +46,13 @@ def test_the_tables_name_each_metric_once_and_explain_it() -> None:
         assert all(meaning for _, _, meaning in table)
 
 
+@pytest.mark.tck("case-sensitivity-metric-names")
+def test_no_two_names_differ_in_case_alone() -> None:
+    """A host that ignores case would mix them up."""
+    for names in (NODE_NAMES, DEVICE_NAMES):
+        assert len({name.lower() for name in names}) == len(names)
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_event_of_any_kind_changes_known_metrics_only(kind: str) -> None:
     """The birth certificate must name every metric that is ever reported."""

@@ -102,8 +102,6 @@ def test_it_subscribes_then_is_born_then_reports(start: Start, tap: Tap, host: S
     "payloads-ndata-retain",
     "payloads-ddata-qos",
     "payloads-ddata-retain",
-    "payloads-ddeath-qos",
-    "payloads-ddeath-retain",
     "message-flow-edge-node-birth-publish-nbirth-qos",
     "message-flow-edge-node-birth-publish-nbirth-retained",
     "message-flow-device-birth-publish-dbirth-qos",
