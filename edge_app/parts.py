@@ -18,6 +18,7 @@ from edge_app.capture.camera import Camera
 from edge_app.capture.newest import NewestFrame
 from edge_app.delivery.event import EnvelopeContext
 from edge_app.delivery.service import Delivery
+from edge_app.embedding.live import LiveRecogniser
 from edge_app.errors import OutboxFull
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from edge_app.faces.stage import FaceStage
@@ -72,7 +73,14 @@ class Parts:
         self._beat = beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
         self._detector = wiring.build_detector(config)
-        self._recogniser = wiring.build_recogniser(config)
+        self._engines = wiring.engine_store(config)
+        self._opening = wiring.open_recogniser(config, self._engines)
+        self._recogniser = LiveRecogniser(
+            self._opening,
+            reopen=lambda without: wiring.open_recogniser(config, self._engines, without=without),
+            store=self._engines,
+            on_change=self._backend_changed,
+        )
         self._matcher = self._open_register()
         self._registered = self._matcher()
         self._context = EnvelopeContext(
@@ -145,6 +153,8 @@ class Parts:
         )
         data: dict[str, Any] = {"version": wiring.version(), "clean": self._delivery.clean_before}
         self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=data))
+        for passed in self._opening.fallbacks:
+            self._tell_backend(self._recogniser.backend, passed.backend, passed.reason)
 
     def say_stopping(self, reason: str) -> None:
         """Submit ``box_stop``."""
@@ -232,6 +242,7 @@ class Parts:
     def _tick(self, now_ns: int) -> None:
         """Look at the register and show the muster; about once a second, in the ``recognise`` thread."""
         self._follow_register(now_ns)
+        self._recogniser.tick(now_ns)
         now = self._presence.tick(now_ns)
         for event in now.events:
             self.submit(event)
@@ -239,6 +250,17 @@ class Parts:
         if self._sparkplug is not None:
             self._sparkplug.muster(now.snapshot)
             self._sparkplug.box(self._delivery.status(), self._context)
+
+    def _backend_changed(self, backend: str, previous: str, reason: str) -> None:
+        """Let every event from now on name the engine that is in use; between two frames."""
+        self._context = dataclasses.replace(self._context, backend=backend)
+        self._delivery.set_context(self._context)
+        self._tell_backend(backend, previous, reason)
+
+    def _tell_backend(self, backend: str, previous: str, reason: str) -> None:
+        _log.warning("backend_changed", backend=backend, previous_backend=previous, reason=reason)
+        data = {"backend": backend, "previous_backend": previous, "reason": reason}
+        self.submit(Event(kind="backend_changed", mono_ns=self._clock.mono_ns(), data=data))
 
     def _follow_register(self, now_ns: int) -> None:
         before, now = self._registered, self._matcher()

@@ -22,6 +22,7 @@ from edge_app.stages import CameraEnded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from edge_app.embedding.live import LiveRecogniser
     from edge_app.embedding.recogniser import Recogniser
     from edge_app.identity.vote import IdentityStage
     from edge_app.presence.muster import Muster
@@ -77,7 +78,7 @@ class RecogniseWorker:
         self,
         *,
         faces: Slot[FrameFaces | CameraEnded],
-        recogniser: Recogniser,
+        recogniser: Recogniser | LiveRecogniser,
         identity: IdentityStage,
         muster: Muster,
         zones: Mapping[str, str],

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from edge_app.config import Config
     from edge_app.config.schema import BrokerConfig, CameraConfig, PortalConfig
     from edge_app.delivery.options import BrokerOptions, DeliveryOptions
+    from edge_app.embedding.opening import Opening
     from edge_app.embedding.recogniser import Recogniser
+    from edge_app.engines.store import EngineStore
     from edge_app.faces.detect import Detector
     from edge_app.faces.quality import QualityLimits
     from edge_app.identity.evidence import VoteOptions
@@ -33,8 +35,10 @@ __all__ = [
     "build_detector",
     "build_recogniser",
     "delivery_options",
+    "engine_store",
     "first_frame",
     "load_config",
+    "open_recogniser",
     "portals",
     "presence",
     "quality_limits",
@@ -65,7 +69,7 @@ def build_detector(config: Config) -> Detector:
 
 
 def build_recogniser(config: Config) -> Recogniser:
-    """Open the configured recogniser.
+    """Open the configured recogniser in FP32 on the CPU: what registers people, beside a daemon or not.
 
     Raises:
         ModelError: its file is missing, altered or does not fit.
@@ -73,6 +77,30 @@ def build_recogniser(config: Config) -> Recogniser:
     from edge_app.embedding.recogniser import Recogniser
 
     return Recogniser.open(config.recogniser.model)
+
+
+def engine_store(config: Config) -> EngineStore:
+    """Return the box's engines for a GPU; those of a key that is not there are not trusted."""
+    from edge_app.engines.signing import TrustedKey
+    from edge_app.engines.store import EngineStore
+
+    engines = config.engines
+    keys = (("box", engines.box_key), ("operator", engines.operator_key))
+    trusted = tuple(TrustedKey(whose, path) for whose, path in keys if path is not None and path.exists())
+    return EngineStore(engines.folder, trusted=trusted)
+
+
+def open_recogniser(
+    config: Config, store: EngineStore | None = None, *, without: tuple[str, ...] = ()
+) -> Opening:
+    """Open the configured recogniser on the best engine there is: what the daemon runs.
+
+    Raises:
+        ModelError: its file is missing, altered or does not fit, or nothing can run it.
+    """
+    from edge_app.embedding import opening
+
+    return opening.open_recogniser(config.recogniser.model, store=store, without=without)
 
 
 def delivery_options(config: Config) -> DeliveryOptions:

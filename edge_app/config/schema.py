@@ -189,6 +189,18 @@ class RecogniserConfig(Section):
     )
 
 
+class EnginesConfig(Section):
+    """Engines for a GPU; without one in use the recogniser runs on the CPU (docs/engine.md)."""
+
+    folder: Path = Field(default=Path("state/engines"), description="the engines, and which is in use")
+    box_key: Path = Field(
+        default=Path("state/engine.pub"), description="public key of this box: signs what was built here"
+    )
+    operator_key: Path | None = Field(
+        default=None, description="public key of whoever may send engines to this box"
+    )
+
+
 class QualityConfig(Section):
     """What a face must be to be recognised."""
 
@@ -338,6 +350,7 @@ class Config(Section):
     cameras: tuple[CameraConfig, ...] = Field(min_length=1)
     detector: DetectorConfig = DetectorConfig()
     recogniser: RecogniserConfig = RecogniserConfig()
+    engines: EnginesConfig = EnginesConfig()
     quality: QualityConfig = QualityConfig()
     decide: DecideConfig = DecideConfig()
     gallery: GalleryConfig = GalleryConfig()
