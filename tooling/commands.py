@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tooling import environment
+from tooling.decoder import ensure_decoder
 from tooling.locks import make_locks
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -27,12 +28,15 @@ def setup(arguments: list[str]) -> int:
     """Install everything (``setup demo``: only what the demo needs) and fetch the public assets."""
     light = arguments == ["demo"]
     python = environment.ensure(ROOT, environment.DEMO if light else environment.EVERYTHING)
+    if not light:
+        ensure_decoder(ROOT)
     return _python(python, ["-m", "field_test.assets"])
 
 
 def test(arguments: list[str]) -> int:
     """Run every test; with CI set, a skipped test is a failure. Arguments go to pytest."""
     python = environment.ensure(ROOT, environment.EVERYTHING)
+    ensure_decoder(ROOT)
     return _python(python, ["-m", "field_test.assets"]) or _python(python, ["-m", "pytest", *arguments])
 
 
