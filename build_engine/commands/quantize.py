@@ -33,14 +33,30 @@ def add_parser(subparsers: SubParsers) -> None:
         metavar="VERSION",
         help="version in the cache's first line (10.3: 100300)",
     )
+    parser.add_argument("--pictures", type=Path, help="folder of the calibration pictures, to correct biases")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        default=Path("models/dsr_inception.calibration.json"),
+        help="of the calibration pictures",
+    )
+    parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, print their paths and what is in INT8."""
-    from build_engine.quantize import quantize_files
+    from build_engine.quantize import Pictures, quantize_files
+    from edge_app.errors import ConfigError
 
-    result = quantize_files(args.model, args.scales, args.out or args.model.parent, version=args.tensorrt)
+    if args.pictures is None and not args.no_correction:
+        raise ConfigError(
+            "biases are corrected on the calibration pictures; none were given",
+            fix="add --pictures FOLDER, or --no-correction",
+        )
+    pictures = Pictures(folder=args.pictures, manifest=args.manifest) if args.pictures else None
+    out = args.out or args.model.parent
+    result = quantize_files(args.model, args.scales, out, version=args.tensorrt, pictures=pictures)
     for path in result.files:
         print(path)
     print(result.summary())

@@ -1,0 +1,201 @@
+"""The plain ONNX, its scales and the calibration pictures become everything that INT8 needs.
+
+Written are ``NAME.qdq-fp32`` (opset 17: TensorRT 8.6 and 10, ONNX Runtime, OpenVINO), ``NAME.qdq-fp16``
+(opset 19: strong typing, TensorRT 11, TensorRT-RTX), each with a manifest that carries all hashes and
+the golden embeddings, and for implicit builders and DLA ``NAME.equal`` (float, channels equalised) with
+``NAME.calib.cache``. Both Q/DQ files have the same placement, scales and biases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from build_engine.correct import correct_biases
+from build_engine.fp16 import to_fp16
+from build_engine.qdq import Share, insert_qdq, share_in_int8
+from calibration.collect import Scales, load_scales
+from calibration.emit import write_cache
+from calibration.equalise import equalise
+from calibration.manifest import crops_of, load_calibration_manifest, replace_file
+from calibration.network import load_network, require_preprocess
+from calibration.pictures import PictureFolder
+from edge_app.engines.golden import GOLDEN_ID, golden_batch
+from edge_app.engines.manifest import RECOGNISER, load_manifest
+from edge_app.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+#: Least cosine of the golden embeddings, INT8 against FP32: they are drawn, no faces, and tell a wrong or
+#: damaged network from the right one; how good INT8 is on faces is for `build_engine.verify` to say.
+MIN_GOLDEN: Final = 0.95
+#: What another backend's rounding may take from the golden cosine.
+GOLDEN_MARGIN: Final = 0.01
+#: Pictures for the bias correction: more change nothing that can be measured.
+CORRECTION_PICTURES: Final = 32
+SUFFIX: Final = ".plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What was written, how much is in INT8, the golden cosine, and the largest bias that was corrected."""
+
+    files: tuple[Path, ...]
+    share: Share
+    golden_cosine: float
+    corrected: float | None
+
+    def summary(self) -> str:
+        """Return it in two lines."""
+        bias = "not corrected" if self.corrected is None else f"corrected by up to {self.corrected:.3f}"
+        return (
+            f"INT8: {self.share.convolutions} of {self.share.of} convolutions, "
+            f"{self.share.mac_share:.1%} of the multiply-adds; biases {bias}\n"
+            f"golden embeddings, INT8 against FP32: cosine at least {self.golden_cosine:.5f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Where the calibration pictures and their manifest are."""
+
+    folder: Path
+    manifest: Path
+
+    def crops(self, scales: Scales) -> npt.NDArray[np.uint8]:
+        """Return the crops for the correction, evenly from the calibration set that made `scales`.
+
+        Raises:
+            ModelError: the manifest is another one than the scales were made with.
+        """
+        manifest, digest = load_calibration_manifest(self.manifest)
+        if digest != scales.manifest_sha256:
+            raise ModelError(
+                f"the scales were made with another calibration manifest: {scales.manifest_sha256:.16}, "
+                f"{self.manifest} is {digest:.16}",
+                fix="run dsr-calibrate collect again",
+            )
+        crops = crops_of(manifest, PictureFolder(self.folder))
+        return crops[:: max(1, len(crops) // CORRECTION_PICTURES)]
+
+
+def quantise(
+    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None
+) -> tuple[Any, Any, float | None]:
+    """Return the equalised float network, the FP32-typed Q/DQ network, and the largest mean error corrected.
+
+    Args:
+        model: the plain ONNX ModelProto whose hash `scales` names.
+        scales: of ``dsr-calibrate collect``.
+        crops: for the bias correction, (N, 224, 224, 3) uint8 RGB; None leaves the biases.
+    """
+    equal = equalise(model, scales.channels)
+    quantised = insert_qdq(equal, {name: tensor.scale for name, tensor in scales.tensors.items()})
+    corrected = None if crops is None else correct_biases(quantised, equal, crops)
+    return equal, quantised, corrected
+
+
+def quantize_files(
+    model_manifest: Path, scales_file: Path, out: Path, *, version: str, pictures: Pictures | None
+) -> Quantised:
+    """Write all files into `out`, manifests last; see the module's text.
+
+    Args:
+        model_manifest: of the plain ONNX, ``NAME.plain.json``.
+        scales_file: of ``dsr-calibrate collect``.
+        out: folder, made if missing.
+        version: of TensorRT, for the cache's first line.
+        pictures: for the bias correction; None leaves the biases as they are.
+
+    Raises:
+        ModelError: the network or the scales cannot be used, or belong to different networks, or the result
+            misses the golden embeddings.
+    """
+    described = load_manifest(model_manifest)
+    described.require_kind(RECOGNISER)
+    model = load_network(described.path, sha256=described.sha256)
+    require_preprocess(model, name=str(described.path))
+    scales, scales_sha256 = load_scales(scales_file)
+    if scales.model_sha256 != described.sha256:
+        raise ModelError(
+            f"the scales {scales_file} were measured on another network: {scales.model_sha256:.16}, "
+            f"{described.path} is {described.sha256:.16}",
+            fix="run dsr-calibrate collect on this network",
+        )
+    equal, quantised, corrected = quantise(model, scales, pictures.crops(scales) if pictures else None)
+    share = share_in_int8(quantised)
+    reference, found = embed(model, golden_batch()), embed(quantised, golden_batch())
+    cosine = float((reference * found).sum(axis=1).min())
+    if not cosine >= MIN_GOLDEN:
+        raise ModelError(
+            f"INT8 misses the golden embeddings: cosine {cosine:.4f}, at least {MIN_GOLDEN} is needed",
+            fix="look at the report of dsr-calibrate collect: the pictures do not look like faces in light",
+        )
+    record = json.loads(model_manifest.read_bytes()) | {
+        "precision": "int8",
+        "model_sha256": described.sha256,
+        "scales_sha256": scales_sha256,
+        "calibration_manifest_sha256": scales.manifest_sha256,
+        "int8": {
+            "convolutions": share.convolutions,
+            "of": share.of,
+            "mac_share": round(share.mac_share, 4),
+            "method": scales.method,
+            "equalised": len(scales.channels),
+            "bias_corrected": corrected is not None,
+        },
+        "golden": {
+            "pictures": GOLDEN_ID,
+            "reference_sha256": described.sha256,
+            "embedding": [[round(float(x), 7) for x in row] for row in reference],
+            "min_cosine": round(max(MIN_GOLDEN, cosine - GOLDEN_MARGIN), 4),
+        },
+    }
+    name = described.path.stem.removesuffix(SUFFIX)
+    plain = {key: record[key] for key in record if key not in ("int8", "golden")} | {"precision": "fp32"}
+    files = [
+        write_variant(out, f"{name}.equal", equal, plain),
+        write_variant(out, f"{name}.qdq-fp32", quantised, record),
+        write_variant(out, f"{name}.qdq-fp16", to_fp16(quantised), record),
+    ]
+    cached = hashlib.sha256(files[0].with_suffix(".onnx").read_bytes()).hexdigest()
+    cache = out / f"{name}.calib.cache"
+    write_cache(cache, scales, model_sha256=cached, scales_sha256=scales_sha256, version=version)
+    return Quantised((*files, cache), share, cosine, corrected)
+
+
+def embed(model: Any, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what ONNX Runtime says to `batch`, (N, 3, 224, 224) -> (N, D)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0], np.float32)
+
+
+def write_variant(out: Path, name: str, model: Any, record: Mapping[str, Any]) -> Path:
+    """Write ``NAME.onnx`` and, last, ``NAME.json`` with `record` and the file's size and hash."""
+    content = model.SerializeToString(deterministic=True)
+    replace_file(out / f"{name}.onnx", content)
+    full = {
+        **record,
+        "name": name,
+        "file": f"{name}.onnx",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+    path = out / f"{name}.json"
+    replace_file(path, (json.dumps(full, indent=1) + "\n").encode())
+    return path
