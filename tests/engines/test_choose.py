@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_app.engines import choose
+from edge_app.engines import choose, openvino_engine
 from edge_app.engines.choose import BACKENDS, Backend, open_engine
 from edge_app.errors import ModelError
 from tests.tiny_models import mean_colour_network
@@ -62,3 +62,23 @@ def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     """A plan for which there is no backend says what each of them runs."""
     with pytest.raises(ModelError, match=r"onnxruntime-cpu \(runs \.onnx files, not \.plan\)"):
         open_engine(tmp_path / "x.plan")
+
+
+def test_backend_of_less_than_fp32_is_only_for_who_asks(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO computes in BF16 where the processor has it; the recogniser was measured in it."""
+    monkeypatch.setattr(openvino_engine, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    opened = open_engine(network, reduced=True)
+    assert ("openvino-cpu-bf16", False) == (opened.engine.backend, opened.last)
+    assert "onnxruntime-cpu" == open_engine(network).engine.backend
+    opened = open_engine(network, reduced=True, without=["openvino-cpu-bf16"])
+    assert ("onnxruntime-cpu", True) == (opened.engine.backend, opened.last)
+
+
+def test_processor_without_bf16_has_onnx_runtime(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the log says why it is not OpenVINO."""
+    monkeypatch.setattr(openvino_engine, "cpu_flags", lambda: frozenset({"avx2"}))
+    opened = open_engine(network, reduced=True)
+    assert "onnxruntime-cpu" == opened.engine.backend
+    assert "not openvino-cpu-bf16 (this processor has neither AVX512-BF16 nor AMX" in opened.reason

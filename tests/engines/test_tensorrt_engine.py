@@ -1,0 +1,239 @@
+"""What the engine does with the runtime, against a stand-in: no test machine has a GPU.
+
+The stand-in keeps the rules of TensorRT 8.5 to 11 that matter here: tensors by name and address, a shape
+to be set before the work is queued, and nothing computed before the stream is waited for.
+"""
+
+# ruff: noqa: D102, D106, ARG002 -- the stand-in's methods are TensorRT's and `Buffers`'
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_app.engines import store as stores
+from edge_app.engines.buffers import Buffer, PycudaBuffers
+from edge_app.engines.machine import Gpu
+from edge_app.engines.tensorrt_engine import TensorRtEngine, open_plan
+from edge_app.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_app.engines.store import EngineStore
+
+SHAPES = {"input": (-1, 3, 4, 4), "embedding": (-1, 2)}
+
+
+class Memory:
+    """The GPU's memory: a copy of its own unless `shared`, and work that waits for `synchronise`."""
+
+    stream = 77
+
+    def __init__(self, *, shared: bool, graphs: bool) -> None:
+        self.shared, self.graphs = shared, graphs
+        self.device: dict[int, Any] = {}
+        self.queue: list[Callable[[], None]] = []
+        self.depth, self.captures, self.launches, self.closed = 0, 0, 0, False
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        self.depth += 1
+        yield
+        self.depth -= 1
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
+        assert self.depth
+        host = np.zeros(shape, dtype)
+        address = 1000 + len(self.device)
+        self.device[address] = host if self.shared else np.zeros(shape, dtype)
+        return Buffer(host=host, address=address)
+
+    def upload(self, buffer: Buffer, count: int) -> None:
+        self.queue.append(lambda: self.device[buffer.address].__setitem__(slice(count), buffer.host[:count]))
+
+    def download(self, buffer: Buffer, count: int) -> None:
+        self.queue.append(lambda: buffer.host.__setitem__(slice(count), self.device[buffer.address][:count]))
+
+    def synchronise(self) -> None:
+        assert self.depth
+        work, self.queue = self.queue, []
+        for step in work:
+            step()
+
+    def capture(self, work: Callable[[], bool]) -> Callable[[], None] | None:
+        self.captures += 1
+        if not self.graphs:
+            return None
+        before = len(self.queue)
+        assert work()
+        recorded, self.queue = self.queue[before:], self.queue[:before]
+
+        def launch() -> None:
+            self.launches += 1
+            self.queue.extend(recorded)
+
+        return launch
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Runtime:
+    """The module ``tensorrt`` as far as the engine uses it: the sum and the mean of every picture."""
+
+    class TensorIOMode:
+        INPUT, OUTPUT = "in", "out"
+
+    class Logger:
+        ERROR = 1
+
+        def __init__(self, level: int) -> None: ...
+
+    def __init__(self, memory: Memory, *, refuses: bool = False, works: bool = True) -> None:
+        self.memory, self.refuses, self.works = memory, refuses, works
+        self.addresses: dict[str, int] = {}
+        self.count = 0
+        self.num_io_tensors = 2
+
+    def Runtime(self, _log: Any) -> Runtime:  # noqa: N802 -- TensorRT's name
+        return self
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Runtime | None:
+        assert self.memory.depth
+        return None if self.refuses else self
+
+    def create_execution_context(self) -> Runtime:
+        return self
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(SHAPES)[index]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return "in" if name == "input" else "out"
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return SHAPES[name]
+
+    def get_tensor_dtype(self, _name: str) -> str:
+        return "float32"
+
+    def nptype(self, dtype: str) -> Any:
+        return np.dtype(dtype).type
+
+    def get_tensor_profile_shape(self, _name: str, _profile: int) -> list[tuple[int, ...]]:
+        return [(1, 3, 4, 4), (1, 3, 4, 4), (4, 3, 4, 4)]
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        self.addresses[name] = address
+
+    def set_input_shape(self, _name: str, shape: tuple[int, ...]) -> bool:
+        self.count = shape[0]
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == Memory.stream
+        count = self.count
+
+        def compute() -> None:
+            pictures = self.memory.device[self.addresses["input"]][:count]
+            out = self.memory.device[self.addresses["embedding"]]
+            out[:count, 0], out[:count, 1] = pictures.sum((1, 2, 3)), pictures.mean((1, 2, 3))
+
+        self.memory.queue.append(compute)
+        return self.works
+
+
+def engine(memory: Memory, **changes: Any) -> TensorRtEngine:
+    """Open the stand-in's engine."""
+    return TensorRtEngine(b"plan", trt=Runtime(memory, **changes), buffers=memory, backend="tensorrt-int8")
+
+
+def pictures(count: int, seed: int) -> np.ndarray:
+    """Return `count` random pictures."""
+    return np.random.default_rng(seed).normal(size=(count, 3, 4, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_every_batch_gives_its_own_answer(shared: bool, graphs: bool) -> None:
+    """With shared memory or copies, as a graph or kernel by kernel, sizes in any order."""
+    memory = Memory(shared=shared, graphs=graphs)
+    opened = engine(memory)
+    kept = []
+    for seed, count in enumerate([1, 1, 1, 1, 3, 1, 3, 3, 3, 2, 1]):
+        batch = pictures(count, seed)
+        (found,) = opened.run(batch)
+        kept.append((batch, found))
+    for batch, found in kept:
+        np.testing.assert_allclose(batch.sum((1, 2, 3)), found[:, 0], rtol=1e-5)
+        np.testing.assert_allclose(batch.mean((1, 2, 3)), found[:, 1], rtol=1e-5)
+    assert (2, 0) == (memory.captures, memory.depth)
+    assert (memory.launches > 0) == graphs
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [np.zeros((5, 3, 4, 4), np.float32), np.zeros((0, 3, 4, 4), np.float32), np.zeros((1, 3, 4, 4))],
+    ids=["too-many", "none", "float64"],
+)
+def test_what_does_not_fit_is_refused(batch: np.ndarray) -> None:
+    """The plan's profile goes from 1 to 4."""
+    with pytest.raises(ModelError, match=r"tensorrt-int8 takes \(1\.\.4, 3, 4, 4\) float32; received"):
+        engine(Memory(shared=True, graphs=True)).run(batch)
+
+
+def test_plan_that_the_runtime_refuses_is_an_error() -> None:
+    """It says None and nothing else."""
+    with pytest.raises(ModelError, match="refuses the plan"):
+        engine(Memory(shared=True, graphs=True), refuses=True)
+
+
+def test_gpu_that_fails_is_an_error() -> None:
+    """Queueing can fail, and so can the driver."""
+    memory = Memory(shared=True, graphs=False)
+    with pytest.raises(ModelError, match="could not queue"):
+        engine(memory, works=False).run(pictures(1, 0))
+    broken = engine(memory)
+    memory.synchronise = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(ModelError, match="the GPU failed in tensorrt-int8"):
+        broken.run(pictures(1, 0))
+
+
+def test_closed_engine_frees_and_says_so() -> None:
+    """Twice is once."""
+    memory = Memory(shared=True, graphs=True)
+    opened = engine(memory)
+    opened.close()
+    opened.close()
+    assert memory.closed
+    with pytest.raises(ModelError, match="is closed"):
+        opened.run(pictures(1, 0))
+
+
+def test_pycuda_that_is_missing_says_how_to_get_it() -> None:
+    """It has no wheels: it is built where CUDA's compiler is."""
+    with pytest.raises(ModelError, match="pycuda cannot be used here") as caught:
+        PycudaBuffers()
+    assert "nvcc" in caught.value.fix
+
+
+def test_real_plan_without_a_gpu_is_refused_with_the_reason(store: EngineStore, engine_id: str) -> None:
+    """TensorRT-RTX is installed here, the GPU that its plan needs is not."""
+    with pytest.raises(ModelError, match="needs a GPU; the CUDA driver finds none here"):
+        open_plan(store.read(engine_id))
+
+
+def test_real_plan_of_another_version_is_refused(
+    store: EngineStore, engine_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU fits, the library was upgraded."""
+    import tensorrt_rtx
+
+    monkeypatch.setattr(stores, "find_gpu", lambda: Gpu("RTX 3060", "8.6", "13.0"))
+    monkeypatch.setattr(tensorrt_rtx, "__version__", "1.8.0.1")
+    with pytest.raises(ModelError, match=r"was built by tensorrt-rtx 1\.7\.1\.\d+; this box has 1\.8\.0\.1"):
+        open_plan(store.read(engine_id))
