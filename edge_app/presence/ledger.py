@@ -82,7 +82,9 @@ class Ledger:
     def whereabouts(self) -> Iterator[tuple[str, Place]]:
         """Yield each registered person's place, those who went out included, by reference."""
         for person_ref, claims in sorted(self._claims.items()):
-            yield person_ref, max(claims.values(), key=lambda claim: claim.last_seen_ns)
+            place = latest(claims.values())
+            if place is not None:
+                yield person_ref, place
 
     def people(self) -> tuple[PersonSeen, ...]:
         """Return where each registered person is, by reference; without those who went out."""

@@ -54,5 +54,9 @@ class Place:
 
 
 def latest(places: Iterable[Place]) -> Place | None:
-    """Return the place that was seen last."""
-    return max(places, key=lambda place: place.last_seen_ns, default=None)
+    """Return the place that was seen last; of several at one moment the last of `places`."""
+    found = None
+    for place in places:
+        if found is None or place.last_seen_ns >= found.last_seen_ns:
+            found = place
+    return found

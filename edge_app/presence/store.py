@@ -55,14 +55,16 @@ class LedgerFile:
         #: Why the last run's ledger could not be read; None while all is well.
         self.problem: str | None = None
 
-    def load(self) -> Kept:
-        """Return what the last run left; a damaged file is set aside and told in `problem`."""
+    def load(self, *, set_aside: bool = True) -> Kept:
+        """Return what the last run left; a damaged file is told in `problem` and (`set_aside`) renamed."""
         try:
             return self._read(json.loads(self._content()))
         except FileNotFoundError:
             return Kept()
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self.problem = f"{type(error).__name__}: {error}"[:160]
+            if not set_aside:
+                return Kept()
             aside = self._path.with_name(self._path.name + ".damaged")
             _log.error("presence_ledger_damaged", path=str(self._path), reason=self.problem, kept=str(aside))
             try:

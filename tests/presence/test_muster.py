@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edge_app.clock import WallQuality, WallTime
 from edge_app.delivery.event import EnvelopeContext, draft
+from edge_app.delivery.retained import muster_fields
+from edge_app.presence.alarms import ZoneRules
+from edge_app.presence.corrections import Correction
 from edge_app.presence.muster import Muster
-from edge_app.records import CameraState, Decision, Event, Identity, Rejection
+from edge_app.presence.place import Place
+from edge_app.presence.portals import Portal
+from edge_app.presence.shifts import Shifts
+from edge_app.presence.store import Kept
+from edge_app.records import (
+    Box,
+    CameraState,
+    Decision,
+    Event,
+    Face,
+    Frame,
+    FrameFaces,
+    HeadCount,
+    Identity,
+    Quality,
+    Rejection,
+    TrackedFace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -222,11 +245,247 @@ def test_alarm_of_an_earlier_run_is_cleared_when_the_camera_sees() -> None:
     assert () == muster.camera(sees, now_ns=6 * S)
 
 
-def test_everything_that_is_told_fits_the_schema(muster: Muster) -> None:
-    """A long random life of four people and strangers: every event can be committed, the counts stay true."""
+def test_every_view_of_a_frame_keeps_its_person_present(muster: Muster) -> None:
+    """`see` is what the stage before tells, frame by frame."""
+    muster.identity(said("a", at=10))
+    muster.see(frame(95, t1=0.5))
+    assert [95 * S] == [p.last_seen_ns for p in muster.snapshot(96 * S).people]
+
+
+def frame(
+    at: float, *, camera: str = "cam1", shape: tuple[int, int] = (100, 200), **tracks: float
+) -> FrameFaces:
+    """Return a frame in which the face of each track is so far to the right, in the middle of the height."""
+    height, width = shape
+    quality = Quality(20.0, 9.0, 90.0, 40.0, 0.0, 0.0, 0.0, 0.8)
+    landmarks = np.array([[1, 1], [5, 1], [3, 3], [1, 5], [5, 5]], np.float32)
+    faces = tuple(
+        TrackedFace(track, Face(Box(x * width - 5, height / 2 - 5, 10, 10), landmarks, 0.9), quality, None)
+        for track, x in tracks.items()
+    )
+    pixels = np.zeros((height, width, 3), np.uint8)
+    return FrameFaces(frame=Frame(camera=camera, index=0, mono_ns=int(at * S), pixels=pixels), faces=faces)
+
+
+GATE = Portal(name="gate", zone="drift", beyond=None, line=((0.5, 0.0), (0.5, 1.0)), inside=(0.9, 0.5))
+
+
+@pytest.fixture
+def gated() -> Muster:
+    """Return a presence stage whose first camera watches a gate; the right side is the drift."""
+    return Muster(zones=ZONES, portals={"cam1": [GATE]}, away_s=60.0, forget_unknown_s=30.0)
+
+
+def test_going_through_a_gate_enters_and_leaves(gated: Muster) -> None:
+    """With the portal, and how long the person was inside; then nobody is counted."""
+    gated.see(frame(9, t1=0.2))
+    assert [("sighting", "named", "a")] == told(gated.identity(said("a", at=9)))
+    assert 0 == gated.snapshot(9 * S).headcount
+    (entered,) = gated.see(frame(10, t1=0.8))
+    assert ("entered", "gate", 1, "drift") == (
+        *(entered.data[k] for k in ("change", "portal", "headcount")), entered.zone,
+    )  # fmt: skip
+    assert {"a": "drift"} == where(gated, 11)
+    (left,) = gated.see(frame(70, t1=0.2))
+    assert ("left", "drift", 60_000, 0) == tuple(
+        left.data[k] for k in ("change", "previous_zone", "dwell_ms", "headcount")
+    )
+    assert {} == where(gated, 71)
+
+
+def test_gate_is_told_when_the_name_comes_after_it(gated: Muster) -> None:
+    """The face was too far away before: undecided at the gate, named behind it."""
+    gated.see(frame(9, t1=0.2))
+    assert () == gated.see(frame(10, t1=0.8))
+    events = gated.identity(said("a", at=11, first=9))
+    assert ("presence", "entered", "a") == told(events)[1]
+    assert "gate" == events[1].data["portal"]
+
+
+def test_whoever_goes_in_undecided_is_counted_as_somebody(gated: Muster) -> None:
+    """Nobody knows who: the best count has them, the lower bound does not."""
+    gated.see(frame(9, t1=0.2))
+    gated.see(frame(10, t1=0.8))
+    events = gated.identity(said("", at=12, first=9, final=True))
+    assert ("presence", "entered", None) == told(events)[1]
+    gated.ended("cam1", "t1")
+    assert HeadCount(1, 0, 1) == gated.snapshot(13 * S).count
+
+
+def test_whoever_is_seen_outside_has_left(gated: Muster) -> None:
+    """Gone out with their back to the camera; seen again outside."""
+    gated.see(frame(9, t1=0.9))
+    gated.identity(said("a", at=9))
+    gated.ended("cam1", "t1")
+    gated.see(frame(50, t2=0.1))
+    events = gated.identity(said("a", track="t2", at=50))
+    assert ("presence", "left", "a") == told(events)[1]
+    assert {} == where(gated, 51)
+
+
+def test_mistaken_name_at_the_gate_takes_its_leaving_back(gated: Muster) -> None:
+    """A is in the drift. A track called A goes out, and turns out to be B: A is still in."""
+    gated.see(frame(5, t0=0.9))
+    gated.identity(said("a", track="t0", at=5))
+    gated.see(frame(9, t1=0.8))
+    gated.identity(said("a", at=9))
+    gated.see(frame(10, t1=0.2))
+    assert {} == where(gated, 11)
+    gated.identity(said("b", at=12, first=9, revised=1))
+    assert {"a": "drift"} == where(gated, 13)
+
+
+def test_resolution_that_changes_sends_nobody_through_a_gate(gated: Muster) -> None:
+    """The same face at another place of another picture has not walked there."""
+    gated.see(frame(9, t1=0.9))
+    gated.identity(said("a", at=9))
+    assert () == gated.see(frame(10, shape=(50, 50), t1=0.1))
+    assert {"a": "drift"} == where(gated, 11)
+
+
+def template(*weights: float) -> npt.NDArray[np.float32]:
+    """Return a unit vector with these first coordinates."""
+    vector = np.zeros(8, np.float32)
+    vector[: len(weights)] = weights
+    vector[-1] = np.sqrt(1 - float((vector**2).sum()))
+    return vector
+
+
+def test_stranger_whose_track_breaks_is_one_stranger(muster: Muster) -> None:
+    """Ten tracks of one face, one of another: two people."""
+    for number in range(10):
+        muster.identity(said(None, track=f"t{number}", at=10 + number, template=template(0.9), score=0.1))
+        muster.ended("cam1", f"t{number}")
+    muster.identity(said(None, track="x", at=21, template=template(0.0, 0.9), score=0.1))
+    assert HeadCount(2, 2, 2) == muster.snapshot(22 * S).count
+
+
+def test_stranger_who_is_named_later_takes_all_their_tracks_along(muster: Muster) -> None:
+    """The tracks that were like this one were the same person."""
+    muster.identity(said(None, track="t1", at=10, template=template(0.9), score=0.1))
+    muster.ended("cam1", "t1")
+    muster.identity(said(None, track="t2", at=12, template=template(0.95), score=0.1))
+    muster.identity(said("a", track="t2", at=13, first=12, template=template(0.95)))
+    assert (["a"], ()) == (list(where(muster, 14)), muster.snapshot(14 * S).unknown)
+
+
+RULES = {"drift": ZoneRules(limit=1, delay_s=5.0, max_stay_s=100.0)}
+NO_WALL = WallTime(ms=None, quality=WallQuality.NONE)
+
+
+def ticks(muster: Muster, seconds: range, wall: WallTime = NO_WALL) -> list[Event]:
+    """Let a second after the other pass."""
+    return [event for at in seconds for event in muster.tick(at * S, wall)]
+
+
+def test_too_many_people_are_an_alarm_after_the_delay() -> None:
+    """Raised with the numbers, cleared when one has gone on to another zone."""
+    muster = Muster(zones=ZONES, rules=RULES)
+    muster.identity(said("a", track="t1", at=10))
+    assert [] == ticks(muster, range(10, 30))
+    muster.identity(said("b", track="t2", at=30))
+    (raised,) = ticks(muster, range(30, 45))
+    assert ("alarm", 35 * S, "drift", 2, 1) == (
+        raised.kind, raised.mono_ns, raised.zone, raised.data["headcount"], raised.data["limit"],
+    )  # fmt: skip
+    assert {"id": "overstaffed.drift", "state": "active", "since_ns": 30 * S} == raised.data["alarm"]
+    muster.identity(said("b", track="t3", camera="cam2", at=45))
+    (cleared,) = ticks(muster, range(45, 60))
+    assert "cleared" == cleared.data["alarm"]["state"]  # type: ignore[index]
+
+
+def test_staying_too_long_is_an_alarm_until_they_are_seen_elsewhere() -> None:
+    """By person; the stay begins with the first sight in the zone, whatever tracks came after."""
+    muster = Muster(zones=ZONES, rules=RULES)
+    muster.identity(said("a", track="t1", at=10))
+    muster.identity(said("a", track="t2", at=60))
+    (raised,) = ticks(muster, range(60, 140))
+    assert ("overtime", "a", 101_000) == tuple(raised.data[k] for k in ("reason", "person_ref", "dwell_ms"))
+    muster.identity(said("a", track="t3", camera="cam2", at=140))
+    (cleared,) = ticks(muster, range(140, 150))
+    assert ("overtime.a", "cleared") == tuple(cleared.data["alarm"][k] for k in ("id", "state"))  # type: ignore[index]
+
+
+def test_shift_that_ends_expires_whoever_was_not_seen_in_it() -> None:
+    """A was seen in the shift before last only; B in the last. A is told, B stays."""
+    hour = 3600
+    day_ms = 1_799_971_200_000  # midnight UTC
+    muster = Muster(zones=ZONES, shifts=Shifts(begins=("06:00", "14:00")))
+
+    def tick(at_h: float) -> tuple[Event, ...]:
+        wall = WallTime(ms=day_ms + int(at_h * hour * 1000), quality=WallQuality.SYNC)
+        return muster.tick(int(at_h * hour) * S, wall)
+
+    muster.identity(said("a", track="t1", at=5 * hour))
+    assert () == tick(5.5)
+    assert () == tick(6.5)
+    muster.identity(said("b", track="t2", at=7 * hour))
+    (expired,) = tick(14.1)
+    assert ("presence_set", "expired", "a", 1) == (
+        expired.kind, *(expired.data[k] for k in ("change", "person_ref", "headcount")),
+    )  # fmt: skip
+    assert {"b": "drift"} == where(muster, 15 * hour)
+    assert (True, False) == (muster.shift_has_begun(), muster.shift_has_begun())
+
+
+def test_operator_puts_somebody_in_and_takes_them_out(muster: Muster) -> None:
+    """Told with who says so; a camera that sees them afterwards knows better."""
+    (put_in,) = muster.correct(Correction(what="inside", person_ref="a", zone="shaft", by="me"), now_ns=5 * S)
+    assert ("presence_set", "set", "a", "me", 1, "shaft") == (
+        put_in.kind, *(put_in.data[k] for k in ("change", "person_ref", "by", "headcount")), put_in.zone,
+    )  # fmt: skip
+    muster.identity(said("a", at=10))
+    assert {"a": "drift"} == where(muster, 11)
+    (out,) = muster.correct(Correction(what="left", person_ref="a"), now_ns=20 * S)
+    assert ("left", "drift", 0) == tuple(out.data[k] for k in ("change", "previous_zone", "headcount"))
+    assert ("presence", "entered", "a") == told(muster.identity(said("a", track="t9", at=30)))[1]
+
+
+def test_operator_forgets_strangers_of_one_zone(muster: Muster) -> None:
+    """The others stay."""
+    muster.identity(said(None, track="t1", at=10))
+    muster.identity(said(None, track="t2", camera="cam2", at=10))
+    muster.correct(Correction(what="forget_strangers", zone="drift"), now_ns=11 * S)
+    assert ["shaft"] == [one.zone for one in muster.snapshot(11 * S).unknown]
+
+
+def test_what_was_kept_goes_on_after_a_restart(muster: Muster) -> None:
+    """People, where they are and since when, strangers as doubtful ones; the next sight is no entry."""
+    muster.identity(said("a", track="t1", at=10))
+    muster.identity(said(None, track="t2", camera="cam2", at=10))
+    again = Muster(zones=ZONES, kept=muster.kept(), away_s=60.0)
+    snapshot = again.snapshot(12 * S)
+    assert ({"a": "drift"}, HeadCount(2, 1, 2)) == (where(again, 12), snapshot.count)
+    assert [("sighting", "named", "a")] == told(again.identity(said("a", track="t1", at=13)))
+    assert [10 * S] == [person.since_ns for person in again.snapshot(14 * S).people]
+
+
+def test_people_from_before_this_boot_fit_the_schema() -> None:
+    """Their times are negative here, and at the beginning of the clock on the wire; the age is true."""
+    old = Place("drift", "cam1", "t1", -90 * S, -80 * S, 0.5)
+    muster = Muster(zones=ZONES, kept=Kept(people=(("a", old),)))
+    (row,) = muster_fields(muster.snapshot(20 * S))["people"]
+    assert (0, 100_000, 110_000) == (row["last_seen_ns"], row["age_ms"], row["dwell_ms"])
+
+
+def test_everything_that_is_told_fits_the_schema() -> None:
+    """A long random life with portals, corrections, alarms: every event can be committed, counts are true."""
     import random
 
     rng = random.Random(11)
+    muster = Muster(
+        zones=ZONES,
+        portals={"cam1": [GATE]},
+        rules=RULES,
+        away_s=60.0,
+        forget_unknown_s=30.0,
+        forget_person_s=3600.0,
+    )
+    requests = (
+        Correction(what="inside", person_ref="b", zone="shaft"),
+        Correction(what="left", person_ref="c", by="me"),
+        Correction(what="forget_strangers"),
+    )
     context = EnvelopeContext(site="n", node="b", boot="0b7c5c3e-6a1f-4f5e-9f51-2f3c8a1d9e10")
     wall = WallTime(ms=None, quality=WallQuality.NONE)
     names = ["a", "b", "c", "d", None, ""]
@@ -239,7 +498,13 @@ def test_everything_that_is_told_fits_the_schema(muster: Muster) -> None:
             at=at,
             final=rng.random() < 0.2,
         )
-        for event in muster.identity(identity):
+        made = [*muster.see(frame(at, **{f"t{n}": rng.random() for n in rng.sample(range(20), 4)}))]
+        made += [*muster.identity(identity), *muster.tick(int(at * S), wall)]
+        if rng.random() < 0.02:
+            made += muster.correct(rng.choice(requests), now_ns=int(at * S))
+        if identity.final:
+            muster.ended(identity.camera, identity.track)
+        for event in made:
             draft(
                 event,
                 event_id=UUID(int=0x0197C1E49D217C3A8F215B1DE0A4C901),
@@ -250,3 +515,6 @@ def test_everything_that_is_told_fits_the_schema(muster: Muster) -> None:
         snapshot = muster.snapshot(int(at * S))
         assert snapshot.headcount == len(snapshot.people) + len(snapshot.unknown) <= 4 + 60
         assert len({p.person_ref for p in snapshot.people}) == len(snapshot.people)
+        assert snapshot.count is not None
+        assert snapshot.count.best == snapshot.headcount
+        json.dumps(muster_fields(snapshot))

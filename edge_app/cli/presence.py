@@ -1,0 +1,169 @@
+"""``dsr-edge presence``: who is where, and the operator's corrections of the count.
+
+The daemon owns the count. ``show`` reads the file in which it keeps it (at most ten seconds old while
+it runs); ``correct`` and ``muster`` leave a request beside that file, which the daemon takes within a
+second, or when it starts.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.cli.parsers import add_config_option
+from edge_app.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from edge_app.cli.parsers import SubParsers
+    from edge_app.config import Config
+    from edge_app.presence.corrections import Correction, What
+    from edge_app.presence.place import Place
+
+_POLL_S: Final = 0.05
+_NS_PER_MS: Final = 1_000_000
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add ``presence`` and its actions."""
+    parser = subparsers.add_parser("presence", help="who is where; correct the count by hand")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="everybody in the ledger, with the age of the last sight")
+    show.add_argument("--json", action="store_true", help="for machines")
+    show.set_defaults(run=_show)
+    correct = actions.add_parser("correct", help="say where somebody is, that they left, or no strangers")
+    correct.add_argument("--ref", metavar="CARD", help="who")
+    correct.add_argument("--zone", help="where they are; with --forget-strangers: only there")
+    correct.add_argument("--left", action="store_true", help="they are outside")
+    correct.add_argument("--forget-strangers", action="store_true", help="count no unknown people")
+    correct.add_argument("--by", help="who says so (default: the user's name); stands in the event")
+    correct.set_defaults(run=_correct)
+    actions.add_parser("muster", help="let the daemon tell now who is where").set_defaults(run=_muster)
+    for command in actions.choices.values():
+        add_config_option(command)
+        if command is not show:
+            command.add_argument(
+                "--timeout", type=float, default=5.0, help="seconds to wait for the daemon (default: 5)"
+            )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action; returns the exit status."""
+    return int(args.run(args))
+
+
+def _show(args: argparse.Namespace) -> int:
+    from edge_app.clock import SystemClock, boot_id
+    from edge_app.presence.store import LedgerFile
+    from edge_app.wiring import load_config
+
+    path = load_config(args.config).presence.ledger
+    clock = SystemClock()
+    file = LedgerFile(path=path, boot=boot_id(), clock=clock)
+    kept = file.load(set_aside=False)
+    if file.problem is not None:
+        raise ConfigError(f"{path} cannot be read: {file.problem}", fix="start the daemon: it sets it aside")
+    now = clock.mono_ns()
+    inside = [_row(ref, place, now) for ref, place in kept.people if place.zone is not None]
+    outside = [_row(ref, place, now) for ref, place in kept.people if place.zone is None]
+    strangers = [_row(None, place, now) for place in kept.strangers]
+    if args.json:
+        print(json.dumps({"people": inside, "unknown": strangers, "left": outside}, indent=2))
+        return 0
+    for row in (*inside, *strangers):
+        print(f"{row['person_ref'] or '(unknown)':32} {row['zone']:20} seen {_age(row['age_ms'])} ago")
+    for row in outside:
+        print(f"{row['person_ref']:32} {'(left)':20} seen {_age(row['age_ms'])} ago")
+    print(f"{len(inside)} registered people and {len(strangers)} unknown inside, {len(outside)} left")
+    return 0
+
+
+def _correct(args: argparse.Namespace) -> int:
+    from edge_app.presence.corrections import Correction
+    from edge_app.wiring import load_config
+
+    config = load_config(args.config)
+    known = _zones(config)
+    if args.zone is not None and args.zone not in known:
+        raise ConfigError(
+            f"there is no zone {args.zone!r:.60}", fix=f"the box knows: {', '.join(sorted(known))}"
+        )
+    try:
+        request = Correction(
+            what=_what(args), person_ref=args.ref, zone=args.zone, by=args.by or getpass.getuser()
+        )
+    except ValueError as error:
+        raise ConfigError(str(error), fix="see `dsr-edge presence correct --help`") from error
+    return _ask(config, request, args.timeout)
+
+
+def _muster(args: argparse.Namespace) -> int:
+    from edge_app.presence.corrections import Correction
+    from edge_app.wiring import load_config
+
+    return _ask(load_config(args.config), Correction(what="muster"), args.timeout)
+
+
+def _what(args: argparse.Namespace) -> What:
+    if args.forget_strangers and not (args.left or args.ref):
+        return "forget_strangers"
+    if args.ref and args.left and not (args.zone or args.forget_strangers):
+        return "left"
+    if args.ref and args.zone and not (args.left or args.forget_strangers):
+        return "inside"
+    raise ConfigError(
+        "that is no correction",
+        fix="give --ref CARD --zone ZONE, or --ref CARD --left, or --forget-strangers [--zone ZONE]",
+    )
+
+
+def _ask(config: Config, request: Correction, timeout: float) -> int:
+    """Leave the request; 0 when the daemon took it, 1 when it waits, 2 when it was refused."""
+    from edge_app.delivery.lock import is_owned
+    from edge_app.presence.corrections import put
+
+    path = put(config.presence.ledger, request)
+    if not is_owned(config.delivery.outbox):
+        print("the daemon does not run; it will take the request when it starts")
+        return 1
+    if not _gone(path, timeout):
+        print(f"the daemon has not taken it yet: {path}")
+        return 1
+    if path.with_suffix(".refused").exists():
+        print("the daemon refused it: see its log")
+        return 2
+    print("done")
+    return 0
+
+
+def _gone(path: Path, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while path.exists() and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return not path.exists()
+
+
+def _zones(config: Config) -> set[str]:
+    zones = {zone.name for zone in config.zones} | {camera.zone for camera in config.cameras}
+    portals = [portal for camera in config.cameras for portal in camera.portals]
+    return zones | {zone for portal in portals for zone in (portal.zone, portal.beyond) if zone}
+
+
+def _row(ref: str | None, place: Place, now_ns: int) -> dict[str, Any]:
+    return {
+        "person_ref": ref,
+        "zone": place.zone,
+        "camera": place.camera,
+        "age_ms": max(0, now_ns - place.last_seen_ns) // _NS_PER_MS,
+        "dwell_ms": max(0, now_ns - place.since) // _NS_PER_MS,
+    }
+
+
+def _age(ms: int) -> str:
+    minutes, seconds = divmod(ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

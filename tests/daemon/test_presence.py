@@ -1,0 +1,56 @@
+"""The count of a real box: corrected at a desk, killed, asked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.daemon.rig import BoxRig, Listener
+
+pytestmark = pytest.mark.mosquitto
+
+
+def test_correction_survives_a_kill_and_the_muster_is_told_on_demand(
+    rig: BoxRig, listener: Listener, clip: Path
+) -> None:
+    """Put in by hand, told with who said so, still there after SIGKILL, in the muster that is asked for."""
+    rig.config["presence"] = {"muster_every_s": 3600}
+    rig.watch(clip, fps=10, loop=True)
+    daemon = rig.start()
+    listener.wait_for(lambda: listener.of("box_start"))
+    done = rig.cli(
+        "presence", "correct", "--ref", "CARD-9", "--zone", "z1", "--by", "desk", "--timeout", "20"
+    )
+    assert (0, "done\n") == (done.returncode, done.stdout), done.stderr
+    listener.wait_for(lambda: listener.of("presence_set"))
+    told = listener.of("presence_set")[0]
+    assert ("set", "CARD-9", "desk", "z1") == tuple(told[k] for k in ("change", "person_ref", "by", "zone"))
+    listener.wait_for((rig.folder / "state" / "presence.json").exists)
+    daemon.kill()
+    daemon.wait(10)
+    rig.start()
+    listener.wait_for(lambda: len(listener.of("box_start")) == 2, timeout=40)
+    assert 0 == rig.cli("presence", "muster", "--timeout", "20").returncode
+    listener.wait_for(lambda: listener.of("muster"))
+    assert "CARD-9" in {person.get("person_ref") for person in listener.of("muster")[-1]["people"]}
+    shown = json.loads(rig.cli("presence", "show", "--json").stdout)
+    assert ["CARD-9"] == [person["person_ref"] for person in shown["people"]]
+
+
+def test_correction_waits_for_a_daemon_that_does_not_run(rig: BoxRig, listener: Listener, clip: Path) -> None:
+    """It is done when the daemon starts; one that makes no sense is refused at once."""
+    rig.watch(clip, fps=10)
+    asked = rig.cli("presence", "correct", "--ref", "CARD-9", "--zone", "z1")
+    assert (1, True) == (asked.returncode, "when it starts" in asked.stdout)
+    for words in (["--ref", "CARD-9"], ["--zone", "z1"], ["--ref", "CARD-9", "--zone", "nowhere"], []):
+        refused = rig.cli("presence", "correct", *words)
+        assert 2 == refused.returncode
+        assert "fix" in refused.stderr
+    assert rig.start().wait(60) == 0, rig.log()
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert ["CARD-9"] == [event["person_ref"] for event in listener.of("presence_set")]

@@ -1,0 +1,131 @@
+"""The ledger's file."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_app.clock import WallQuality, WallTime
+from edge_app.presence.place import Place
+from edge_app.presence.store import Kept, LedgerFile
+
+S = 1_000_000_000
+BOOT, NEXT = "boot-1", "boot-2"
+
+
+class Clock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self, mono_s: float, wall_ms: int | None) -> None:
+        self._mono_ns, self._wall_ms = int(mono_s * S), wall_ms
+
+    def mono_ns(self) -> int:
+        """Return it."""
+        return self._mono_ns
+
+    def wall(self) -> WallTime:
+        """Return it."""
+        return WallTime(self._wall_ms, WallQuality.NONE if self._wall_ms is None else WallQuality.SYNC)
+
+    def sleep(self, seconds: float) -> None:
+        """Go on."""
+        self._mono_ns += int(seconds * S)
+
+
+def file(
+    path: Path, *, boot: str = BOOT, mono_s: float = 1000, wall_ms: int | None = 5_000_000
+) -> LedgerFile:
+    """Return the file as seen in one run."""
+    return LedgerFile(path=path / "state" / "presence.json", boot=boot, clock=Clock(mono_s, wall_ms))
+
+
+KEPT = Kept(
+    people=(
+        ("a", Place("drift", "cam", "t1", 900 * S, 990 * S, 0.7, since_ns=800 * S, inside_ns=700 * S)),
+        ("b", Place(None, "by-hand", "by-hand", 950 * S, 950 * S, None, by_hand=True)),
+    ),
+    strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None),),
+    shift_ms=42,
+)
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    """All of it, in the same run of the clock; readable for its owner alone."""
+    assert file(tmp_path).save(KEPT)
+    assert KEPT == file(tmp_path, mono_s=1100).load()
+    assert 0o600 == stat.S_IMODE((tmp_path / "state" / "presence.json").stat().st_mode)
+
+
+def test_no_file_is_nobody(tmp_path: Path) -> None:
+    """The first start."""
+    fresh = file(tmp_path)
+    assert (Kept(), None) == (fresh.load(), fresh.problem)
+
+
+def test_ages_are_carried_over_a_reboot_by_wall_time(tmp_path: Path) -> None:
+    """Saved 10 s after the last sight, an hour off, 30 s up again: seen 3610 s ago."""
+    file(tmp_path).save(KEPT)
+    after = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=5_000_000 + 3_600_000).load()
+    place = after.people[0][1]
+    assert -3580 * S == place.last_seen_ns
+    assert (90, 190, 290) == tuple(
+        (place.last_seen_ns - then) // S for then in (place.first_seen_ns, place.since, place.inside_since)
+    )
+
+
+@pytest.mark.parametrize("wall_ms", [None, 4_000_000])
+def test_without_a_believable_clock_an_age_is_at_least_what_is_sure(
+    tmp_path: Path, wall_ms: int | None
+) -> None:
+    """No wall time, or one before the save: the uptime is all that is known to have passed."""
+    file(tmp_path).save(KEPT)
+    place = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=wall_ms).load().people[0][1]
+    assert (30 + 10) * S == 30 * S - place.last_seen_ns
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"null", b"[]", b"{", b'{"v": 2}', b"\xff\xfe",
+        b'{"v":1,"boot":"b","mono_ns":"x"}', b"[" * 100_000,
+        b'{"v":1,"boot":"b","mono_ns":1,"wall_ms":null,"shift_ms":null,"people":[{"ref":"a"}],"strangers":[]}',
+    ],
+)  # fmt: skip
+def test_damaged_file_is_set_aside_and_told(tmp_path: Path, content: bytes) -> None:
+    """Never a start that fails, never a silent one."""
+    path = tmp_path / "state" / "presence.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    broken = file(tmp_path)
+    assert Kept() == broken.load(set_aside=False)
+    assert path.exists()
+    assert Kept() == broken.load()
+    assert broken.problem
+    assert content == path.with_name("presence.json.damaged").read_bytes()
+    assert broken.save(KEPT)
+
+
+def test_folder_that_cannot_be_written_does_not_stop_the_box(tmp_path: Path) -> None:
+    """False, and no exception."""
+    assert not LedgerFile(path=Path("/proc/none/presence.json"), boot=BOOT, clock=Clock(1, None)).save(KEPT)
+
+
+def test_no_embedding_is_in_the_file(tmp_path: Path) -> None:
+    """What a stranger looks like is written nowhere."""
+    file(tmp_path).save(KEPT)
+    body: dict[str, Any] = json.loads((tmp_path / "state" / "presence.json").read_text())
+    assert {
+        "zone",
+        "camera",
+        "track",
+        "first_seen_ns",
+        "last_seen_ns",
+        "score",
+        "since_ns",
+        "inside_ns",
+        "by_hand",
+    } == set(body["strangers"][0])
