@@ -59,7 +59,11 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One run. `minutes` is wall-clock time, summed over resumed runs."""
+    """One run. `minutes` is wall-clock time, summed over resumed runs.
+
+    `final_learning_rate` restarts the rate for the last phase, 0 does not; `reduce` is the averaging in
+    front of the trunk of the model that leaves (`network.trunk`): 2 when the last phase is at 112.
+    """
 
     minutes: float
     seed: int
@@ -69,6 +73,7 @@ class Recipe:
     weight_decay: float
     bn_momentum: float
     ema: float
+    reduce: int
     loss: LossWeights
     phases: tuple[Phase, ...]
 
@@ -76,6 +81,7 @@ class Recipe:
         """Refuse runs that end before they start, and phases out of order."""
         _require(self.minutes > 0, "minutes", self.minutes, "above 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.reduce in (1, 2), "reduce", self.reduce, "1 or 2")
         ends = [phase.until for phase in self.phases]
         in_order = bool(ends) and ends == sorted(set(ends)) and ends[-1] == 1.0
         _require(in_order, "phases", ends, "at least one, `until` rising and ending at 1.0")

@@ -71,9 +71,9 @@ class Progress:
 
 
 def learning_rate(recipe: Recipe, share: float, steps: int, side_steps: int) -> float:
-    """Return the rate at a `share` 0..1 of the run: warm-up, cosine, and a restart for the last phase."""
+    """Return the rate at a `share` 0..1 of the run: warm-up, cosine, perhaps a restart in the last phase."""
     last_start = recipe.phases[-2].until if len(recipe.phases) > 1 else 0.0
-    if share >= last_start > 0:
+    if recipe.final_learning_rate and share >= last_start > 0:
         within = (share - last_start) / (1 - last_start)
         return recipe.final_learning_rate * min(1.0, side_steps / 20) * _cosine(within)
     return recipe.learning_rate * min(1.0, steps / max(1, recipe.warmup_steps)) * _cosine(share)
@@ -280,7 +280,8 @@ class Trainer:
 
     def write_weights(self) -> Path:
         """Write the averaged weights as ``recogniser.keras`` (224x224) and their record beside it."""
-        model = network.recogniser(network.INPUT_SIDE, dim=self._targets.vectors.shape[1])
+        dim = self._targets.vectors.shape[1]
+        model = network.recogniser(network.INPUT_SIDE, dim=dim, reduce=self.recipe.reduce)
         for target, average in zip(
             (v for v in model.variables if "seed" not in v.path), self._average, strict=True
         ):

@@ -1,0 +1,215 @@
+"""A real run on drawn pictures: it learns, is killed and goes on to the same state, and stops on NaN."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsr_inception import recipe as rc
+from dsr_inception.batches import Batch, Batches, training_picture
+from dsr_inception.embedders import unit
+from dsr_inception.errors import TrainingError
+from dsr_inception.targets import Targets, make_targets
+from dsr_inception.training import Trainer, learning_rate
+
+# Keras converts tensors in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SMOKE = Path(rc.__file__).parent / "recipes" / "smoke.yaml"
+PEOPLE = 4
+
+
+def _targets(dim: int = 16) -> Targets:
+    prototypes = unit(np.random.default_rng(1).normal(0, 1, (PEOPLE, dim)))
+    labels = np.repeat(np.arange(PEOPLE), 4)
+    return Targets(prototypes[labels], labels, prototypes, tuple("abcd"))
+
+
+def _trainer(folder: Path, **changes: Any) -> Trainer:
+    import dataclasses
+
+    recipe = dataclasses.replace(rc.load_recipe(SMOKE), **changes)
+    grid = np.random.default_rng(0).integers(0, 256, (PEOPLE, 4, 4, 3), dtype=np.uint8)
+    pixels = np.repeat(np.repeat(grid, 32, axis=1), 32, axis=2)[np.repeat(np.arange(PEOPLE), 4)]
+    names = [f"{'abcd'[i // 4]}/{i % 4}.png" for i in range(4 * PEOPLE)]
+    return Trainer(recipe=recipe, pixels=pixels, names=names, targets=_targets(), folder=folder)
+
+
+def _batch(trainer: Trainer, side: int = 32) -> Batch:
+    rows = np.arange(len(trainer._pixels))
+    return Batch(np.ascontiguousarray(trainer._pixels[:, :: 128 // side, :: 128 // side]), rows)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, list[Any]]:
+    """Return a trainer after thirty steps on one batch, and their figures; tracing it takes seconds."""
+    trainer = _trainer(tmp_path_factory.mktemp("trained"))
+    return trainer, [trainer.learn(_batch(trainer)) for _ in range(30)]
+
+
+def test_learns_to_tell_people_apart(trained: tuple[Trainer, list[Any]]) -> None:
+    """On sixteen pictures of four people every one is right after thirty steps, and the loss has halved."""
+    found = trained[1]
+    assert 1.0 == found[-1][2]
+    assert found[-1][0] < found[0][0] / 2
+
+
+def test_scales_stay_positive(trained: tuple[Trainer, list[Any]]) -> None:
+    """No BatchNormalization scale falls below the bound that export needs, though gradients pull there."""
+    lowest = min(float(np.min(v)) for v in trained[0].model.trainable_variables if "gamma" in v.path)
+    assert 0.0009 < lowest
+
+
+def test_resumes_to_the_same_state(trained: tuple[Trainer, list[Any]]) -> None:
+    """A checkpoint, two more steps: the same two after a restore give the same figures and weights."""
+    trainer = trained[0]
+    batch = _batch(trainer)
+    trainer.save()
+    kept = trainer.progress.steps, trainer.progress.pictures, trainer.progress.side_steps
+    wanted = [trainer.learn(batch) for _ in range(2)]
+    again = _trainer(trainer.folder)
+    again.restore()
+    assert kept == (again.progress.steps, again.progress.pictures, again.progress.side_steps)
+    np.testing.assert_allclose(wanted, [again.learn(batch) for _ in range(2)], rtol=1e-3, atol=1e-3)
+    for one, two in zip(trainer._average, again._average, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=2e-3)
+
+
+def test_nan_loss_stops_with_the_photos_names(
+    trained: tuple[Trainer, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss that is no number ends the run and names the batch; this test leaves the trainer spoilt."""
+    trainer = trained[0]
+    monkeypatch.setattr(trainer, "_targets", _targets())
+    trainer._targets.vectors[:] = np.nan
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 3.*a/0.png, a/1.png"):
+        trainer.learn(_batch(trainer))
+
+
+def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM ends a long run after the step in progress, the clock a short one; weights and log stay."""
+    import dataclasses
+
+    import keras
+
+    monkeypatch.setattr("dsr_inception.training.LOG_EVERY", 0.1)
+    trainer = _trainer(tmp_path, minutes=60)
+    threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    path = trainer.run()
+    used = trainer.progress.seconds
+    assert {"checkpoint.npz", "recogniser.keras", "recogniser.json"} <= {p.name for p in tmp_path.iterdir()}
+    trainer._stopped = False
+    monkeypatch.setattr(trainer, "recipe", dataclasses.replace(trainer.recipe, minutes=(used + 2) / 60))
+    trainer.run()
+    assert used + 2 <= trainer.progress.seconds
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["loss"]) > 0 and float(row["speed"]) > 0 for row in rows)
+    again = keras.saving.load_model(path)
+    assert (None, 224, 224, 3) == again.input_shape
+    for one, two in zip(trainer._average, [v for v in again.variables if "seed" not in v.path], strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    fresh = _trainer(tmp_path / "next")
+    fresh.start_from(path)
+    np.testing.assert_array_equal(fresh._average[0].numpy(), trainer._average[0].numpy())
+
+
+def test_missing_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    """Resuming without a checkpoint, or from weights of something else, says what to do."""
+    trainer = _trainer(tmp_path)
+    with pytest.raises(TrainingError, match=r"cannot be resumed.*Start again with `pretrain`"):
+        trainer.restore()
+    np.savez(tmp_path / "checkpoint.npz", w0=np.zeros(3))
+    with pytest.raises(TrainingError, match="cannot be resumed"):
+        trainer.restore()
+    (tmp_path / "other.keras").write_bytes(b"no weights")
+    with pytest.raises(TrainingError, match=r"other.keras gives no weights"):
+        trainer.start_from(tmp_path / "other.keras")
+
+
+def test_unmatched_targets_are_refused(tmp_path: Path) -> None:
+    """Pictures, names and targets must be of one length."""
+    with pytest.raises(ValueError, match="2 pictures, 1 names and 16 targets"):
+        Trainer(
+            recipe=rc.load_recipe(SMOKE),
+            pixels=np.zeros((2, 128, 128, 3), np.uint8),
+            names=["a"],
+            targets=_targets(),
+            folder=tmp_path,
+        )
+
+
+def test_rate_warms_up_falls_and_restarts() -> None:
+    """Warm-up over steps, cosine over the clock, a restart where the recipe has one."""
+    recipe = rc.load_recipe(SMOKE)
+    assert pytest.approx(6e-3 / 5) == learning_rate(recipe, 0.0, 1, 1)
+    assert pytest.approx(6e-3) == learning_rate(recipe, 0.0, 5, 5)
+    assert pytest.approx(3e-3) == learning_rate(recipe, 0.7, 999, 20)
+    assert pytest.approx(0.02 * 3e-3) == learning_rate(recipe, 1.0, 999, 99)
+    import dataclasses
+
+    plain = dataclasses.replace(recipe, final_learning_rate=0.0)
+    assert learning_rate(plain, 0.69, 99, 99) > learning_rate(plain, 0.71, 99, 1) > 1e-3
+
+
+def test_batches_raise_what_their_thread_failed_with() -> None:
+    """A picture that cannot be cropped ends the training loop, not just the thread."""
+    phase = rc.Phase(until=1, side=32, batch=2, degraded=0)
+    batches = Batches(np.zeros((3, 5, 5), np.uint8), lambda: phase, seed=0)
+    with pytest.raises(Exception, match=r".+"):
+        batches.next()
+    batches.close()
+
+
+def test_batches_are_seeded_and_visit_everybody() -> None:
+    """Same seed, same pictures; one pass holds every photo once."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+    phase = rc.Phase(until=1, side=32, batch=4, degraded=0.5)
+    passes = []
+    for _ in range(2):
+        batches = Batches(pixels, lambda: phase, seed=3)
+        passes.append([batches.next(), batches.next()])
+        batches.close()
+    assert list(range(8)) == sorted(np.concatenate([b.rows for b in passes[0]]).tolist())
+    np.testing.assert_array_equal(passes[0][0].pictures, passes[1][0].pictures)
+
+
+def test_unmoved_crop_is_the_boxes_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without jitter and degradation, training sees at 224 what ``align`` gives the box."""
+    from dsr_inception import batches
+    from edge_app.faces.preprocess import align, landmarks_of_aligned
+
+    for name in ("TURN", "SCALE", "SHIFT", "CAMERA"):
+        monkeypatch.setattr(batches, name, 0.0)
+    photo = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    phase = rc.Phase(until=1, side=224, batch=2, degraded=0)
+    wanted = align(photo, landmarks_of_aligned())
+    found = {training_picture(photo, phase, np.random.default_rng(seed)).tobytes() for seed in range(8)}
+    assert wanted.tobytes() in found
+    assert 2 == len(found), "the crop and its mirror image"
+
+
+def test_targets_are_unit_and_people_are_means() -> None:
+    """Targets have length one, prototypes are their people's directions, whitening evens the axes out."""
+    from dsr_inception.datasets import Photo
+
+    rng = np.random.default_rng(0)
+    raw = (rng.normal(0, 1, (60, 8)) * np.array([9, 5, 3, 2, 1, 1, 1, 1]) + 4).astype(np.float32)
+    photos = [Photo(f"p{i // 6}", f"{i}") for i in range(60)]
+    spreads = []
+    for whiten in (0.0, 1.0):
+        targets = make_targets(raw, photos, whiten=whiten)
+        np.testing.assert_allclose(1, np.linalg.norm(targets.vectors, axis=1), atol=1e-5)
+        spread = np.linalg.svd(targets.vectors, compute_uv=False)
+        spreads.append(spread[0] / spread[-1])
+    assert spreads[1] < 2 < spreads[0]
+    own = targets.vectors[targets.labels == 3].sum(axis=0)
+    np.testing.assert_allclose(own / np.linalg.norm(own), targets.prototypes[3], atol=1e-5)
+    assert tuple(f"p{i}" for i in range(10)) == targets.people
