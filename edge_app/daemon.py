@@ -40,11 +40,12 @@ STAGES: Final = (
     ("faces:%s", "finds, follows and judges faces", 15.0, 60.0),
     ("recognise", "embeds, matches, decides, keeps the presence ledger", 15.0, 60.0),
     ("delivery", "commits events and brings them to the broker", 30.0, 60.0),
+    ("sparkplug", "tells Sparkplug hosts; only where it is switched on", 120.0, 120.0),
 )
 
 
-def stage_table(cameras: tuple[str, ...]) -> list[StageSpec]:
-    """Return the rows of `STAGES` for these cameras."""
+def stage_table(cameras: tuple[str, ...], *, sparkplug: bool = False) -> list[StageSpec]:
+    """Return the rows of `STAGES` for these cameras, with or without the Sparkplug plane."""
     return [
         StageSpec(
             name=name % camera if camera else name,
@@ -53,6 +54,7 @@ def stage_table(cameras: tuple[str, ...]) -> list[StageSpec]:
             startup_limit_s=first,
         )
         for name, does, silence, first in STAGES
+        if name != "sparkplug" or sparkplug
         for camera in (cameras if "%s" in name else ("",))
     ]
 
@@ -73,7 +75,8 @@ class Daemon:
         self._fault: Exception | None = None
         self._reason = "end_of_recordings"
         names = tuple(camera.name for camera in config.cameras)
-        self._watchdog = Watchdog(stage_table(names), clock=clock, notify=notify)
+        stages = stage_table(names, sparkplug=config.sparkplug.group_id is not None)
+        self._watchdog = Watchdog(stages, clock=clock, notify=notify)
         self._config = config
         self._show = show
 

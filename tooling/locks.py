@@ -37,7 +37,12 @@ class LockSpec:
 
 LOCKS: Final = (
     LockSpec(ALL, ("test",), "locks/constraints.txt", "everything, training included. The resolution."),
-    LockSpec("locks/box.txt", ("cpu", "sparkplug"), ALL, "a box without JetPack, and nothing more. Part of all.txt."),
+    LockSpec(
+        "locks/box.txt",
+        ("cpu", "sparkplug"),
+        ALL,
+        "a box without JetPack, and nothing more. Part of all.txt.",
+    ),
     LockSpec("locks/demo.txt", ("cpu", "demo", "build"), ALL, "`python3 run.py demo`. Part of all.txt."),
     LockSpec(
         "locks/jetson.txt",

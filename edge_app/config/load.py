@@ -80,14 +80,15 @@ def _needed_files(config: Config) -> Iterator[tuple[str, Path]]:
     for i, camera in enumerate(config.cameras):
         if camera.source.kind in {"file", "folder"}:
             yield f"cameras[{i}].source.path", camera.source.path
-    for i, broker in enumerate(config.delivery.brokers):
+    planes = (("delivery", config.delivery.brokers), ("sparkplug", config.sparkplug.brokers))
+    for key_of, broker in ((f"{p}.brokers[{i}]", b) for p, brokers in planes for i, b in enumerate(brokers)):
         tls = broker.tls
         named = {"password_file": broker.password_file}
         if tls is not None:
             named |= {f"tls.{key}": getattr(tls, key) for key in ("ca_file", "cert_file", "key_file")}
         for key, path in named.items():
             if path is not None:
-                yield f"delivery.brokers[{i}].{key}", path
+                yield f"{key_of}.{key}", path
     for i, consumer in enumerate(config.delivery.consumers):
         yield f"delivery.consumers[{i}].key_file", consumer.key_file
 

@@ -9,7 +9,7 @@ LOCK = Path(__file__).resolve().parents[1] / "sparkplug" / "decoder" / "package-
 
 
 def test_every_package_is_pinned_by_version_and_hash_and_by_no_address() -> None:
-    """npm asks the registry that the machine is set up for; the hashes say whether the answer is right."""
+    """The registry asked is the one of the machine; the hashes say whether the answer is right."""
     packages = {name: entry for name, entry in json.loads(LOCK.read_text())["packages"].items() if name}
 
     assert "1.0.3" == packages["node_modules/sparkplug-payload"]["version"]
