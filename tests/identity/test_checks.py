@@ -117,6 +117,14 @@ def test_odd_one_out_is_refused_without_a_register(unit: Unit) -> None:
     assert "unlike" in allowed[0].warnings[0]
 
 
+def test_strangers_photo_somewhat_like_the_person_is_refused(unit: Unit) -> None:
+    """Strangers are seldom at right angles: well below the threshold is no likeness."""
+    findings = _judge({}, [unit(a=1.0), unit(a=0.9, c=0.2), unit(a=0.9, d=0.3), unit(a=0.3, b=0.95)])
+    assert [None] * 3 == _refusals(findings[:3])
+    assert findings[3].refused is not None
+    assert "unlike all of this person's other photos" in findings[3].refused.what
+
+
 def test_two_photos_that_disagree_only_warn(unit: Unit) -> None:
     """Which of the two is wrong cannot be told; perhaps none: front and profile."""
     findings = _judge({}, [unit(a=0.9, c=0.43), unit(b=0.9, d=0.43)])
