@@ -3,12 +3,14 @@
 Somebody registers or removes a person while the daemon watches: the next second counts. The file is
 looked at at most once in `every_s`; it is read again only if it changed. If it cannot be read (it is
 being restored, the disk fails, a new model is not embedded yet), the people known so far stay known
-and `problem` says why: a box must not forget everybody because of one bad moment.
+and `problem` and the log say why: a box must not forget everybody because of one bad moment.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import structlog
 
 from edge_app.errors import GalleryError
 from edge_app.identity import store
@@ -18,6 +20,8 @@ from edge_app.identity.snapshot import GallerySnapshot
 if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.identity.gallery import Gallery
+
+_log = structlog.get_logger(__name__)
 
 
 class LiveMatcher:
@@ -79,9 +83,11 @@ class LiveMatcher:
                 return False
             self._matcher = self._load()
         except GalleryError as error:
+            if self.problem is None or self.problem.what != error.what:
+                _log.error("register_cannot_be_read", error=error.what, fix=error.fix)
             self.problem = error
             return False
-        self.problem = None
+        self._well_again()
         return True
 
     def _changed(self) -> bool:
@@ -95,8 +101,13 @@ class LiveMatcher:
         # The version as well: two changes within one tick of the file system's clock look alike outside.
         changed = self._seen != (store.signature(self._gallery.path), *self._gallery.state())
         if not changed:
-            self.problem = None
+            self._well_again()
         return changed
+
+    def _well_again(self) -> None:
+        if self.problem is not None:
+            _log.info("register_read_again")
+        self.problem = None
 
     def _load(self) -> Matcher:
         before = store.signature(self._gallery.path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import structlog.testing
 
 from edge_app.errors import GalleryError
 from edge_app.identity.gallery import Gallery, NewPhoto
@@ -108,6 +109,24 @@ def test_broken_register_keeps_everybody_known_and_says_why(
     gallery.path.write_bytes(good)
     live.reload_if_changed()
     assert live.problem is None
+
+
+def test_broken_register_is_logged_once_and_so_is_its_repair(
+    gallery: Gallery, clock: Any, unit: Unit, photo: Maker
+) -> None:
+    """It is looked at every second; the log says what is new."""
+    gallery.add(ref="A1", name="Ada", photos=[photo("one", unit(a=1.0))])
+    live = _live(gallery, clock)
+    good = gallery.path.read_bytes()
+    gallery.path.write_bytes(good[:5000])
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            live.reload_if_changed()
+        gallery.path.write_bytes(good)
+        for _ in range(3):
+            live.reload_if_changed()
+    assert ["register_cannot_be_read", "register_read_again"] == [entry["event"] for entry in logs]
+    assert "damaged" in logs[0]["error"]
 
 
 def test_register_of_another_model_stops_the_start(
