@@ -184,8 +184,8 @@ class LiveRecogniser:
                 return
         self._drop_trial()
         self._trial = _Trial(other=loaded, since_ns=now_ns)
-        goes_back = self._store is not None and self._store.choice().previous is None
-        if goes_back:  # the operator, or a failure, wants the other one gone: no shadow of a bad engine
+        if self._store is not None and self._store.choice().went_back:
+            # Somebody wants the other one gone: it is no measure for this one.
             self._exchange(self._trial, now_ns, reason="went back to it")
             self._drop_trial()
         else:

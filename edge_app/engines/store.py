@@ -84,10 +84,14 @@ class StoredEngine:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which engine is in use, which was before it (None: no engine), and which proved bad and why."""
+    """Which engine is in use, which was before it (None: no engine), and which proved bad and why.
+
+    `went_back` says that this was the way back from a bad one, which is not to be compared with it.
+    """
 
     active: str | None = None
     previous: str | None = None
+    went_back: bool = False
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -145,9 +149,7 @@ class EngineStore:
         """Return which engine is in use; none where nothing was chosen yet or the file is damaged."""
         try:
             found = json.loads((self.folder / _ACTIVE).read_text(encoding="utf-8"))
-            return Choice(
-                active=found["active"], previous=found["previous"], rejected=dict(found["rejected"])
-            )
+            return Choice(**found | {"rejected": dict(found["rejected"])})
         except (OSError, ValueError, KeyError, TypeError):
             return Choice()
 
@@ -157,12 +159,13 @@ class EngineStore:
         if before.active == engine_id:
             return before
         rejected = {key: why for key, why in before.rejected.items() if key != engine_id}
-        return self._write(Choice(active=engine_id, previous=before.active, rejected=rejected))
+        back = engine_id is None
+        return self._write(Choice(engine_id, previous=before.active, went_back=back, rejected=rejected))
 
     def rollback(self) -> Choice:
         """Go back to the engine before; returns the new choice."""
         before = self.choice()
-        return self._write(dataclasses.replace(before, active=before.previous, previous=None))
+        return self._write(Choice(before.previous, went_back=True, rejected=before.rejected))
 
     def reject(self, engine_id: str, reason: str) -> Choice:
         """Note that an engine proved bad, and if it is in use go back to the one before it."""
@@ -171,7 +174,7 @@ class EngineStore:
         if before.active != engine_id:
             return self._write(dataclasses.replace(before, rejected=rejected))
         back = None if before.previous in rejected else before.previous
-        return self._write(Choice(active=back, previous=None, rejected=rejected))
+        return self._write(Choice(back, went_back=True, rejected=rejected))
 
     def _write(self, choice: Choice) -> Choice:
         content = json.dumps(dataclasses.asdict(choice), indent=1) + "\n"

@@ -161,16 +161,16 @@ def test_choice_and_the_way_back(store: EngineStore) -> None:
     store.activate("a")
     assert Choice(active="b", previous="a") == store.activate("b") == store.choice()
     assert Choice(active="b", previous="a") == store.activate("b")
-    assert Choice(active="a") == store.rollback() == store.choice()
-    assert Choice() == store.rollback()
+    assert Choice(active="a", went_back=True) == store.rollback() == store.choice()
+    assert Choice(went_back=True) == store.rollback()
 
 
 def test_engine_that_proved_bad_gives_way_to_the_one_before(store: EngineStore) -> None:
     """And is not gone back to; whoever takes it into use again must have repaired it."""
     store.activate("a")
     store.activate("b")
-    assert Choice(active="a", rejected={"b": "slow"}) == store.reject("b", "slow")
-    assert Choice(active="a", rejected={"b": "slow", "z": "bad"}) == store.reject("z", "bad")
+    assert Choice(active="a", went_back=True, rejected={"b": "slow"}) == store.reject("b", "slow")
+    assert {"b": "slow", "z": "bad"} == store.reject("z", "bad").rejected
     assert Choice(active="b", previous="a", rejected={"z": "bad"}) == store.activate("b")
     store.reject("a", "dark")
     assert None is store.reject("b", "again").active
