@@ -1,0 +1,65 @@
+"""`dsr-train`: help without heavy imports, one-line errors, the contact sheet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from dsr_inception import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+COMMANDS = ("pretrain", "resume", "threshold", "evaluate", "sheet")
+
+
+def test_help_needs_no_heavy_import() -> None:
+    """`--help` names every command and imports neither TensorFlow, Keras nor ONNX Runtime."""
+    script = (
+        "import sys\n"
+        "from dsr_inception import cli\n"
+        "try:\n    cli.main(['--help'])\n"
+        "except SystemExit as leave:\n    assert leave.code == 0\n"
+        "heavy = {'tensorflow', 'keras', 'onnxruntime', 'onnx', 'dlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing data folder is exit status 2 and says what to put where."""
+    assert 2 == cli.main(["--data", str(tmp_path / "none"), "threshold"])
+    error = capsys.readouterr().err
+    assert error.startswith("dsr-train: the folder of face sets is missing")
+    assert 1 == error.count("\n")
+
+
+def test_wrong_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong key in a recipe is exit status 2 and names it, before any data is read."""
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("minutes: 1\nepochs: 150\n")
+    arguments = ["pretrain", "--recipe", str(recipe), "--out", str(tmp_path / "run"), "--dlib", str(tmp_path)]
+    assert 2 == cli.main(["--data", str(tmp_path / "none"), *arguments])
+    assert "unknown key epochs" in capsys.readouterr().err
+
+
+def test_missing_detector_is_named(small_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Measuring on unaligned photos without the detector says how to get it."""
+    arguments = ["threshold", "--detector", str(small_set / "none.json")]
+    assert 2 == cli.main(["--data", str(small_set), *arguments])
+    assert "put mf_photos.tar" in capsys.readouterr().err
+
+
+def test_sheet_is_written(tmp_path: Path) -> None:
+    """The contact sheet of a picture is a picture."""
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((64, 64, 3), 128, np.uint8))
+    assert 0 == cli.main(["sheet", str(tmp_path / "face.png"), str(tmp_path / "sheet.jpg")])
+    assert cv2.imread(str(tmp_path / "sheet.jpg")) is not None
