@@ -136,6 +136,8 @@ class RecogniseWorker:
         if not self._drops.saw(frame.camera, frame.dropped):
             self.camera_state(CameraState(camera=frame.camera, zone=self._zones[frame.camera]))
         self._submit_all(self._muster.see(faces))
+        for track in faces.crossed:
+            self._identity.recheck(frame.camera, track)
         embeddings = self._embed(faces)
         last = self._last.setdefault(frame.camera, {})
         for tracked in faces.faces:

@@ -48,7 +48,7 @@ class FaceStage:
             for track, face in zip(tracked.ids, found, strict=True)
             if track is not None
         )
-        return FrameFaces(frame=frame, faces=faces, ended=tracked.ended)
+        return FrameFaces(frame=frame, faces=faces, ended=tracked.ended, crossed=tracked.crossed)
 
     def finish(self) -> tuple[str, ...]:
         """End all tracks and return their names: the camera has ended."""

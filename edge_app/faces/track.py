@@ -11,6 +11,9 @@ A track that is not seen coasts on its velocity for a while and ends after a tim
 number of frames: a camera that drops frames must not end people. A detection that fits no track
 begins a new one only with a good score, while a weak one may still continue a track (Zhang et al.
 2022, *ByteTrack*).
+
+Where one face covers another, nobody can be sure whose is whose afterwards: both tracks are named
+when they begin to touch and when they come apart, so that they are looked at again.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ _TRUST_SIZE: Final = 0.5
 _TRUST_VELOCITY: Final = 0.4
 #: While coasting, the velocity fades with this time constant (s): nobody walks on for ever.
 _FADE_S: Final = 0.5
+#: Two faces touch when they share so much of the smaller one, and are apart again below half of that.
+_TOUCH_SHARE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +59,14 @@ class TrackLimits:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What the tracker says about one frame: the track of each face, None for one that has none."""
+    """What the tracker says about one frame: the track of each face, None for one that has none.
+
+    `crossed` are the tracks whose faces began to touch another's with this frame, or came apart.
+    """
 
     ids: tuple[str | None, ...]
     ended: tuple[str, ...]
+    crossed: tuple[str, ...] = ()
 
 
 class Tracker:
@@ -66,6 +75,7 @@ class Tracker:
     def __init__(self, *, limits: TrackLimits | None = None) -> None:
         self._limits = limits or TrackLimits()
         self._tracks: list[_Track] = []
+        self._touching: set[tuple[str, str]] = set()
         self._made = 0
 
     @property
@@ -81,7 +91,8 @@ class Tracker:
             mono_ns: the frame's monotonic time; a frame that is older than the last one is as new as it.
 
         Returns:
-            The name of each face's track in the order of `faces`, and the tracks that ended by now.
+            The name of each face's track in the order of `faces`, the tracks that ended by now, and those
+            that met another one or came apart from it.
         """
         ended = self._end_silent(mono_ns)
         ids: list[str | None] = [None] * len(faces)
@@ -92,12 +103,25 @@ class Tracker:
         for column, face in enumerate(faces):
             if ids[column] is None and face.score >= self._limits.min_score_new:
                 ids[column] = self._begin(face.box, mono_ns)
-        return Tracked(ids=tuple(ids), ended=ended)
+        return Tracked(ids=tuple(ids), ended=ended, crossed=self._crossed(mono_ns))
 
     def finish(self) -> tuple[str, ...]:
         """End all tracks and return their names: the camera has ended."""
         ended, self._tracks = self.active, []
         return ended
+
+    def _crossed(self, mono_ns: int) -> tuple[str, ...]:
+        """Return the tracks that began or ceased to touch another; a hidden one is where it should be."""
+        boxes = {track.name: track.predict(mono_ns) for track in self._tracks}
+        names = sorted(boxes)
+        touching = set()
+        for number, one in enumerate(names):
+            for other in names[number + 1 :]:
+                bar = _TOUCH_SHARE / 2 if (one, other) in self._touching else _TOUCH_SHARE
+                if _shared(boxes[one], boxes[other]) > bar:
+                    touching.add((one, other))
+        changed, self._touching = touching ^ self._touching, touching
+        return tuple(sorted({name for pair in changed for name in pair if name in boxes}))
 
     def _begin(self, box: Box, mono_ns: int) -> str:
         self._made += 1
@@ -154,6 +178,13 @@ class _Track:
 
 def _centre_and_size(box: Box) -> npt.NDArray[np.float64]:
     return np.array([box.x + box.width / 2, box.y + box.height / 2, box.width, box.height])
+
+
+def _shared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Return how much of the smaller of two faces (centre x, y, width, height) the other covers, 0..1."""
+    low = np.maximum(one[:2] - one[2:] / 2, other[:2] - other[2:] / 2)
+    high = np.minimum(one[:2] + one[2:] / 2, other[:2] + other[2:] / 2)
+    return float(np.prod(np.clip(high - low, 0.0, None)) / min(np.prod(one[2:]), np.prod(other[2:])))
 
 
 def _cost(predicted: npt.NDArray[np.float64], seen: npt.NDArray[np.float64], limits: TrackLimits) -> float:

@@ -173,6 +173,10 @@ class Evidence:
         result: npt.NDArray[np.float64] = (weights / total) @ scores
         return result
 
+    def forget(self) -> None:
+        """Drop all views: they may have been another person's."""
+        self._views.clear()
+
     def template(self) -> npt.NDArray[np.float32] | None:
         """Return the weighted mean of the views' embeddings, (D,) of unit length; None without any."""
         if not self._views:

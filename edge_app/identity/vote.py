@@ -7,6 +7,11 @@ decided stays unless the evidence turns clearly and for several views in a row, 
 every change, so that a track may correct itself but cannot flicker. A track that gives no identity
 says why: the reason that rejected most of its views.
 
+Nobody is in one picture twice. When two tracks of one camera are taken for the same person at the same
+time, the one with the lower similarity is told to be ambiguous. After two tracks crossed, their views
+so far may be each other's: they are dropped, and the decision stands until new ones have confirmed or
+changed it.
+
 An `Identity` is made when a decision is first made, when it changes, when a track has had no
 decision for a while, and at its end if it then has something new to say.
 """
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["IdentityStage", "VoteOptions"]
 
+#: What a rival for the same name must be ahead by, as a share of what lies between the threshold and 1.
+_RIVAL_LEAD = 0.05
 #: Fastest look at a decided track whose picture became markedly better.
 _SOONEST_NS = 100_000_000
 
@@ -49,7 +56,8 @@ class _Track:
     pending: tuple[Decision, str | None] | None = None
     pending_views: int = 0
     revised: int = 0
-    recheck: bool = False
+    recheck: int = 0
+    seen_ns: int = 0
 
     @property
     def decided(self) -> bool:
@@ -73,6 +81,7 @@ class IdentityStage:
         self._matcher_provider = matcher_provider
         self._options = options or VoteOptions()
         self._tracks: dict[tuple[str, str], _Track] = {}
+        self._frames: dict[str, tuple[int, int]] = {}
 
     def wants_embedding(self, camera: str, track: str, quality: Quality, mono_ns: int) -> bool:
         """Return whether this view is worth the recogniser's time.
@@ -83,7 +92,7 @@ class IdentityStage:
         if quality.rejection is not None:
             return False
         state = self._tracks.get((camera, track))
-        if state is None or state.embedded_ns is None or state.pending is not None or state.recheck:
+        if state is None or state.embedded_ns is None or state.pending is not None or state.recheck > 0:
             return True
         options = self._options
         if not state.decided and state.embedded < 2 * options.window_views:
@@ -113,7 +122,8 @@ class IdentityStage:
         if state is None:
             state = _Track(Evidence(self._options), first_seen_ns=mono_ns)
             self._tracks[camera, tracked.track] = state
-        state.frame_index, state.face_px = frame_index, tracked.quality.face_px
+        state.frame_index, state.face_px, state.seen_ns = frame_index, tracked.quality.face_px, mono_ns
+        self._note_frame(camera, mono_ns)
         state.quality = max(state.quality, tracked.quality.score)
         if tracked.quality.rejection is not None:
             state.rejections[tracked.quality.rejection] += 1
@@ -125,8 +135,8 @@ class IdentityStage:
             state.evidence.add(embedding, weight=weight, mono_ns=mono_ns, matcher=matcher)
             state.embedded += 1
             state.embedded_ns = mono_ns
-            state.recheck = False
-            self._vote(state)
+            state.recheck = max(0, state.recheck - 1)
+            self._vote(camera, state)
         return self._news(camera, tracked.track, state, mono_ns)
 
     def end(self, camera: str, track: str, mono_ns: int) -> Identity | None:
@@ -147,10 +157,15 @@ class IdentityStage:
         return [word for word in words if word is not None]
 
     def recheck(self, camera: str, track: str) -> None:
-        """Look at this track again at the next chance (it crossed another one, for example)."""
+        """Begin the evidence of this track anew: it crossed another one, and may be swapped with it.
+
+        What is decided stands until enough new views speak; they are all looked at until then.
+        """
         state = self._tracks.get((camera, track))
         if state is not None:
-            state.recheck = True
+            state.recheck = self._options.min_views
+            state.evidence.forget()
+            state.pending, state.pending_views = None, 0
 
     def current(self, camera: str, track: str) -> tuple[Decision, str | None]:
         """Return what the track is held to be now, for an annotated picture."""
@@ -159,9 +174,38 @@ class IdentityStage:
             return Decision.UNDECIDED, None
         return state.current.says
 
-    def _vote(self, state: _Track) -> None:
+    def _note_frame(self, camera: str, mono_ns: int) -> None:
+        """Remember the times of the camera's present frame and of the one before."""
+        before, now = self._frames.get(camera, (mono_ns, mono_ns))
+        if mono_ns > now:
+            self._frames[camera] = (now, mono_ns)
+        elif camera not in self._frames:
+            self._frames[camera] = (before, now)
+
+    def _unless_beside(self, camera: str, state: _Track, says: Verdict) -> Verdict:
+        """Return `says`, or that it is ambiguous: a track beside this one is that person, and more so."""
+        if says.person_ref is None or says.score is None:
+            return says
+        since = self._frames[camera][0]
+        lead = _RIVAL_LEAD * (1.0 - self._matcher_provider().threshold)
+        for (where, _), rival in self._tracks.items():
+            theirs = rival.current
+            if where != camera or rival is state or rival.seen_ns < since:
+                continue
+            if theirs is None or theirs.person_ref != says.person_ref or theirs.score is None:
+                continue
+            if says.score <= theirs.score + lead:
+                return Verdict(Decision.UNDECIDED, None, Rejection.AMBIGUOUS, says.score, says.margin)
+            rival.current = Verdict(
+                Decision.UNDECIDED, None, Rejection.AMBIGUOUS, theirs.score, theirs.margin
+            )
+            rival.revised += 1
+            rival.pending, rival.pending_views = None, 0
+        return says
+
+    def _vote(self, camera: str, state: _Track) -> None:
         """Ask the evidence; a first decision holds at once, a change only with patience."""
-        says = state.evidence.verdict(current=state.current)
+        says = self._unless_beside(camera, state, state.evidence.verdict(current=state.current))
         if state.current is None or says.says == state.current.says or not (state.decided or state.revised):
             state.current = says
             state.pending, state.pending_views = None, 0

@@ -123,6 +123,25 @@ def test_time_that_stands_still_breaks_nothing() -> None:
         assert ("t000001",) == tracker.update([face(100)], stamp).ids
 
 
+def test_tracks_that_touch_are_named_when_they_meet_and_when_they_part() -> None:
+    """Two people walk past each other, one behind the other; a third stands far away."""
+    tracker = Tracker()
+    crossed = []
+    for i in range(30):
+        nearer, farther = face(100 + 12 * i, size=70), face(460 - 12 * i, 104, size=60)
+        hidden = abs(nearer.box.x - farther.box.x + 5) < 20
+        faces = [nearer, face(600)] if hidden else [nearer, farther, face(600)]
+        crossed.append(tracker.update(faces, i * 80 * MS).crossed)
+    told = [names for names in crossed if names]
+    assert [("t000001", "t000002")] * 2 == told
+
+
+def test_tracks_side_by_side_do_not_touch() -> None:
+    """Cheek by cheek is no crossing."""
+    tracker = Tracker()
+    assert {()} == {tracker.update([face(100), face(165)], i * 80 * MS).crossed for i in range(10)}
+
+
 def test_finish_ends_everybody() -> None:
     """When the camera has ended, all tracks have, once."""
     tracker = Tracker()

@@ -422,8 +422,88 @@ def test_contested_and_crossed_tracks_are_looked_at_at_once(unit: Unit) -> None:
     assert not tunnel.wants(after_ms=1)
     tunnel.stage.recheck("cam", "t1")
     assert tunnel.wants(after_ms=1)
-    tunnel.views(*[unit(b=0.7)] * 7)
+    tunnel.views(*[unit(b=0.7)] * 5)
     assert tunnel.wants(after_ms=1)
+
+
+def test_swapped_tracks_are_put_right_soon_after_they_crossed(unit: Unit) -> None:
+    """The views before the crossing do not count: the change takes patience, and no more than that."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    tunnel.views(*[unit(a=0.7)] * 12)
+    tunnel.stage.recheck("cam", "t1")
+    assert [] == tunnel.views(*[unit(b=0.7)] * 5)
+    assert [(Decision.NAMED, "B")] == tunnel.views(unit(b=0.7))
+    assert 1 == tunnel.said[-1].revised
+
+
+def test_crossing_that_swapped_nobody_changes_nothing(unit: Unit) -> None:
+    """The name stands throughout, also over a few bad views right after."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    tunnel.views(*[unit(a=0.7)] * 12)
+    tunnel.stage.recheck("cam", "t1")
+    assert [] == tunnel.views(*[unit(a=0.3)] * 2, *[unit(a=0.7)] * 20)
+    assert (Decision.NAMED, "A") == tunnel.stage.current("cam", "t1")
+
+
+def side_by_side(tunnel: Tunnel, views: int, **tracks: npt.NDArray[np.float32]) -> list[tuple[str, Decision]]:
+    """Show every track in each of so many frames; return what was said, by track."""
+    said = []
+    for _ in range(views):
+        tunnel.frame += 1
+        for track, vector in tracks.items():
+            tunnel.frame -= 1  # `view` goes on by one
+            identity = tunnel.view(vector, track=track)
+            if identity is not None:
+                said.append((track, identity.decision))
+    return said
+
+
+def test_nobody_is_in_one_picture_twice(unit: Unit) -> None:
+    """Two faces taken for A: the one that is more like A has the name, the other is ambiguous."""
+    tunnel = Tunnel(gallery_of("a", "b"), explain_after_s=0.5)
+    said = side_by_side(tunnel, 20, t1=unit(a=0.8), t2=unit(a=0.6))
+    assert [("t1", Decision.NAMED), ("t2", Decision.UNDECIDED)] == said
+    assert Rejection.AMBIGUOUS is tunnel.said[-1].reason
+
+
+def test_better_claim_takes_the_name_away(unit: Unit) -> None:
+    """The weaker one was first: it loses the name with its next view, and says so."""
+    tunnel = Tunnel(gallery_of("a", "b"), explain_after_s=0.5)
+    assert [("t1", Decision.NAMED)] == side_by_side(tunnel, 5, t1=unit(a=0.5))
+    said = side_by_side(tunnel, 20, t1=unit(a=0.5), t2=unit(a=0.8))
+    assert [("t2", Decision.NAMED), ("t1", Decision.UNDECIDED)] == said
+    assert [(Decision.UNDECIDED, None), (Decision.NAMED, "A")] == [
+        tunnel.stage.current("cam", track) for track in ("t1", "t2")
+    ]
+
+
+def test_equal_claims_leave_the_name_where_it_is(unit: Unit) -> None:
+    """A name does not jump to and fro between twins."""
+    tunnel = Tunnel(gallery_of("a", "b"), explain_after_s=0.5)
+    side_by_side(tunnel, 5, t1=unit(a=0.7))
+    said = side_by_side(tunnel, 40, t1=unit(a=0.7), t2=unit(a=0.71))
+    assert [("t2", Decision.UNDECIDED)] == said
+
+
+def test_track_that_was_lost_does_not_keep_its_name_from_the_next(unit: Unit) -> None:
+    """The face is found again under a new track while the old one still coasts."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    side_by_side(tunnel, 5, t1=unit(a=0.9))
+    assert [("t2", Decision.NAMED)] == side_by_side(tunnel, 5, t2=unit(a=0.7))
+
+
+def test_one_person_may_be_before_two_cameras(unit: Unit) -> None:
+    """Only one picture cannot show them twice."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    tunnel.views(*[unit(a=0.7)] * 5)
+    quality = Quality(90.0, 200.0, 110.0, 50.0, 0.0, 0.0, 0.0, 0.8)
+    landmarks = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]], np.float32)
+    tracked = TrackedFace("t1", Face(Box(0, 0, 90, 90), landmarks, 0.9), quality, None)
+    for frame in range(6, 9):
+        tunnel.stage.view(
+            "other", tracked, Embedding(unit(a=0.6), MODEL, PREPROCESS), frame, frame * FRAME_NS
+        )
+    assert (Decision.NAMED, "A") == tunnel.stage.current("other", "t1")
 
 
 def test_hopeless_track_does_not_eat_the_recogniser(unit: Unit) -> None:
