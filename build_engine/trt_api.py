@@ -33,7 +33,7 @@ TENSORRT_RTX: Final = "tensorrt-rtx"
 _MODULES: Final = {TENSORRT: "tensorrt", TENSORRT_RTX: "tensorrt_rtx"}
 _INSTALL: Final = {
     TENSORRT: "on a Jetson it comes with JetPack; elsewhere install NVIDIA's TensorRT for Python",
-    TENSORRT_RTX: 'pip install "dsr-edge[engine]" (x86-64)',
+    TENSORRT_RTX: 'pip install "dsr-edge[rtx]" (x86-64)',
 }
 #: The first release without weak typing and calibrators.
 _STRONG_ONLY_FROM: Final = 11

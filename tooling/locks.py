@@ -46,7 +46,7 @@ LOCKS: Final = (
     LockSpec("locks/demo.txt", ("cpu", "demo", "build"), ALL, "`python3 run.py demo`. Part of all.txt."),
     LockSpec(
         "locks/jetson.txt",
-        ("sparkplug",),
+        ("sparkplug", "engine"),
         "locks/jetson-constraints.txt",
         "a Jetson, in an environment with --system-site-packages: OpenCV and TensorRT are JetPack's.",
     ),

@@ -84,7 +84,8 @@ def _compile(path: Path, threads: int) -> Any:
     try:
         import openvino
     except (ImportError, OSError) as error:
-        raise ModelError(f"OpenVINO cannot be used here: {error}", fix="pip install openvino") from error
+        fix = 'pip install "dsr-edge[openvino]"'
+        raise ModelError(f"OpenVINO cannot be used here: {error}", fix=fix) from error
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
