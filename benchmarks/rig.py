@@ -324,6 +324,11 @@ class BoxProcess:
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
+    def wait_ready(self) -> None:
+        """Wait until it submits events."""
+        if self.process.stdout is not None:
+            self.process.stdout.readline()
+
     def kill(self) -> None:
         """End it as a power cut would end the process."""
         self.process.kill()

@@ -72,6 +72,11 @@ def bench(arguments: list[str]) -> int:
     return max(results)
 
 
+def chaos(arguments: list[str]) -> int:
+    """Kill, cut and stall delivery at random and count what is lost; ``chaos --long`` for hours."""
+    return _python(environment.ensure(ROOT, environment.EVERYTHING), ["-m", "benchmarks.chaos", *arguments])
+
+
 def lock(arguments: list[str]) -> int:
     """Resolve the dependencies again and write the locks (``lock --upgrade``: to the newest). Needs uv."""
     return make_locks(ROOT, arguments)
@@ -82,6 +87,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "test": test,
     "lint": lint,
     "bench": bench,
+    "chaos": chaos,
     "setup": setup,
     "lock": lock,
 }

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from edge_app.clock import Clock
     from edge_app.delivery.event import Draft
-    from edge_app.delivery.outbox import Loss, Outbox
+    from edge_app.delivery.outbox import Outbox
+    from edge_app.delivery.tables import Loss
 
 _LOG = structlog.get_logger(__name__)
 

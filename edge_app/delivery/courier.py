@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.delivery.link import Ack, Link, LinkDown, LinkUp
     from edge_app.delivery.options import DeliveryOptions
-    from edge_app.delivery.outbox import Outbox, Row, StandingAlarm
+    from edge_app.delivery.outbox import Outbox
+    from edge_app.delivery.tables import Row, StandingAlarm
     from edge_app.delivery.topics import Topics
 
 _LOG = structlog.get_logger(__name__)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 from edge_app.delivery.event import ALARM, PRIORITIES
 
 if TYPE_CHECKING:
-    from edge_app.delivery.outbox import Outbox, Row
+    from edge_app.delivery.outbox import Outbox
+    from edge_app.delivery.tables import Row
 
 _PAGE: Final = 256
 _BACKOFF_FIRST_NS: Final = 1_000_000_000

@@ -24,7 +24,8 @@ from edge_app.delivery.event import priority_of
 if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.delivery.lanes import Lanes
-    from edge_app.delivery.outbox import Outbox, Row
+    from edge_app.delivery.outbox import Outbox
+    from edge_app.delivery.tables import Row
 
 _LOG = structlog.get_logger(__name__)
 

@@ -22,6 +22,7 @@ from edge_app.delivery.committer import Committer, Submission
 from edge_app.delivery.courier import Courier
 from edge_app.delivery.event import EnvelopeContext, draft
 from edge_app.delivery.link import Ack, Link, LinkDown, LinkUp, Message
+from edge_app.delivery.measure import measured
 from edge_app.delivery.options import DeliveryStatus
 from edge_app.delivery.outbox import Outbox
 from edge_app.delivery.receipts import read_key
@@ -105,9 +106,7 @@ class Delivery:
         self._stopping = False
         self._stood: tuple[str, ...] = ()
         self._fault: str | None = None
-        self._status = DeliveryStatus(
-            *(False, None, (0, 0, 0, 0), 0, None, 0, 0, 0, 0, 0, 0, 0, 0, None)  # nothing has happened yet
-        )
+        self._status = DeliveryStatus(*(False, None, (0, 0, 0, 0), 0, None, 0, 0, 0, 0, 0, 0, 0, 0, None))
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
     # -- for other threads -------------------------------------------------------------------------
@@ -373,35 +372,14 @@ class Delivery:
         self._courier.retain(self._topics.state, document)
 
     def _measured(self, now: int) -> DeliveryStatus:
-        tally = self._outbox.tally()
-        courier = self._courier
-        return DeliveryStatus(
-            connected=courier.connected,
-            broker=courier.broker,
-            backlog=(tally[0][0], tally[1][0], tally[2][0], tally[3][0]),
-            backlog_bytes=sum(size for _, size in tally.values()),
-            oldest_age_s=self._oldest_age_s(now),
+        return measured(
+            now=now,
+            wall=self._clock.wall(),
+            outbox=self._outbox,
+            committer=self._committer,
+            courier=self._courier,
             submitted=self._submitted,
-            committed=self._committer.committed,
-            published=courier.published,
-            delivered=courier.delivered,
-            parked=courier.parked,
-            lost=self._committer.lost,
-            rejected_receipts=courier.rejected_receipts,
-            connects=courier.connects,
-            last_error=self._committer.last_error or courier.last_error,
-            silent=courier.silent(now),
         )
-
-    def _oldest_age_s(self, now: int) -> float | None:
-        oldest = self._outbox.oldest()
-        if oldest is None:
-            return None
-        seq, mono_ns, wall_ms = oldest
-        if seq >= self._committer.first_seq:
-            return round(max(0, now - mono_ns) / _NS, 1)
-        wall = self._clock.wall()
-        return None if wall.ms is None or wall_ms is None else round(max(0, wall.ms - wall_ms) / 1000, 1)
 
     def _finish(self) -> None:
         """Commit what was submitted, let the goodbye stand, wait shortly for the acknowledgements."""

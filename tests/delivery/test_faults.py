@@ -40,7 +40,7 @@ def proxy() -> Iterator[Callable[[int], FaultProxy]]:
 
 
 class Receipter:
-    """A consumer that receipts in batches over a persistent session, which a killed broker forgets."""
+    """A consumer that receipts new events in batches over a persistent session."""
 
     def __init__(self, port: int, key: bytes) -> None:
         self._key = key
@@ -51,7 +51,7 @@ class Receipter:
         if "/evt/" not in arrival.topic:
             return
         self._waiting.append(arrival.event["id"])
-        if len(self._waiting) >= 10 or arrival.event["priority"] == 0:
+        if len(self._waiting) >= 10 or arrival.replay or arrival.event["priority"] == 0:
             ids, self._waiting = self._waiting, []
             payload = make_receipt(key=self._key, site="north", node="box-1", consumer="surface", ids=ids)
             self.watcher.publish("mine/north/v1/box-1/rcpt", payload)

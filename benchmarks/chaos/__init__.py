@@ -1,0 +1,1 @@
+"""The fault harness: break everything at random, then count."""
