@@ -143,6 +143,14 @@ FAMILIES: Final[dict[str, Callable[[np.random.Generator, tuple[int, int], Box, f
 }
 
 
+def _head(size: tuple[int, int], face: Box) -> Map:
+    """Return 1 on the head around the face box, falling to 0.1 beyond: ash sticks to skin, not to walls."""
+    ys = (np.arange(size[0], dtype=np.float32) - (face[1] + face[3] / 2)) / (0.72 * face[3])
+    xs = (np.arange(size[1], dtype=np.float32) - (face[0] + face[2] / 2)) / (0.78 * face[2])
+    d = np.sqrt(ys[:, None] ** 2 + xs[None, :] ** 2)
+    return np.asarray(np.clip((1.35 - d) / 0.35, 0.1, 1.0), np.float32)
+
+
 def _fraction(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
@@ -163,7 +171,7 @@ def ash_map(
     for name in names:
         part = FAMILIES[name](rng, small, near, _fraction(rng, low, high))
         clear *= 1 - np.clip(part, 0, 1) * np.float32(_fraction(rng, thin, thick))
-    mask: npt.NDArray[Any] = 1 - clear
+    mask: npt.NDArray[Any] = (1 - clear) * _head(small, near)
     if small != size:
         mask = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(mask, 0, 1), np.float32)

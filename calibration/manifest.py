@@ -179,7 +179,7 @@ def crops_of(manifest: CalibrationManifest, folder: PictureFolder) -> npt.NDArra
         if off > SAME_CROP:
             raise PhotoError(
                 f"the crop of {entry.picture.key} is {off:.1f} grey levels off the manifest's: "
-                "it was decoded or aligned in another way",
+                "it was decoded, aligned or covered with ash in another way",
                 fix="make the manifest again on this machine: dsr-calibrate manifest",
             )
     return crops

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS: Final = 6
-SIDE: Final = 144
-QUALITY: Final = 72
+SIDE: Final = 112
+QUALITY: Final = 60
 
 
 def _rows(face: Image) -> Iterator[tuple[str, list[Image]]]:
     """Yield each row's caption and its pictures."""
     height, width = face.shape[:2]
-    box = (0.12 * width, 0.05 * height, 0.76 * width, 0.85 * height)
+    box = (0.2 * width, 0.12 * height, 0.6 * width, 0.75 * height)
     seeds = [np.random.default_rng(seed) for seed in range(COLUMNS)]
     for family in FAMILIES:
         half = COLUMNS // len(LEVELS)
@@ -59,7 +59,7 @@ def contact_sheet(photo: Path, out: Path) -> None:
         small = [cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in pictures]
         strip = np.concatenate(small, axis=1)
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(strip, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thick, cv2.LINE_AA)
+            cv2.putText(strip, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, thick, cv2.LINE_AA)
         strips.append(strip)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(out), np.concatenate(strips), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):

@@ -219,7 +219,7 @@ class Trainer:
         rate = learning_rate(self.recipe, self.share, progress.steps, progress.side_steps)
         left = self.recipe.minutes - progress.seconds / 60
         row = [round(progress.seconds), progress.steps, progress.pictures, progress.side, f"{rate:.2e}"]
-        row += [*(f"{v:.4f}" for v in figures), f"{speed:.0f}", f"{left:.1f}"]
+        row += [*(f"{v:.4f}" for v in figures), f"{speed:.1f}", f"{left:.1f}"]
         _log.info("%s", "  ".join(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True)))
         path = self.folder / "log.csv"
         fresh = not path.is_file()

@@ -139,7 +139,7 @@ def test_contact_sheet_has_a_row_for_everything(picture: Image, tmp_path: Path) 
     sheet = cv2.imread(str(tmp_path / "out" / "sheet.png"))
     rows = len(FAMILIES) + 1 + len(conditions.EFFECTS) + len(conditions.SEVERITIES)
     assert sheet is not None
-    assert (rows * 144, 6 * 144, 3) == sheet.shape
+    assert (rows * 112, 6 * 112, 3) == sheet.shape
 
 
 def test_contact_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
