@@ -18,12 +18,14 @@ import numpy as np
 from build_engine.correct import correct_biases
 from build_engine.fp16 import to_fp16
 from build_engine.qdq import Share, insert_qdq, share_in_int8
-from calibration.collect import Scales, load_scales
+from build_engine.tune import tune_scales
+from calibration.collect import Scales, batch_of, load_scales
 from calibration.emit import write_cache
 from calibration.equalise import equalise
 from calibration.manifest import crops_of, load_calibration_manifest, replace_file
 from calibration.network import load_network, require_preprocess
 from calibration.pictures import PictureFolder
+from calibration.ranges import scale_of
 from edge_app.engines.golden import GOLDEN_ID, golden_batch
 from edge_app.engines.manifest import RECOGNISER, load_manifest
 from edge_app.errors import ModelError
@@ -41,24 +43,39 @@ MIN_GOLDEN: Final = 0.95
 GOLDEN_MARGIN: Final = 0.01
 #: Pictures for the bias correction: more change nothing that can be measured.
 CORRECTION_PICTURES: Final = 32
+#: Pictures for the tuning, which runs the network some 75 times on each.
+TUNING_PICTURES: Final = 16
 SUFFIX: Final = ".plain"
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """The equalised float network, the FP32-typed Q/DQ network, the scales in it, and what was corrected."""
+
+    equal: Any
+    quantised: Any
+    scales: dict[str, float]
+    tuned: int = 0
+    corrected: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Quantised:
-    """What was written, how much is in INT8, the golden cosine, and the largest bias that was corrected."""
+    """What was written, how much is in INT8, the least golden cosine, and the network."""
 
     files: tuple[Path, ...]
     share: Share
     golden_cosine: float
-    corrected: float | None
+    network: Network
 
     def summary(self) -> str:
         """Return it in two lines."""
-        bias = "not corrected" if self.corrected is None else f"corrected by up to {self.corrected:.3f}"
+        most = self.network.corrected
+        bias = "not corrected" if most is None else f"corrected by up to {most:.3f}"
         return (
             f"INT8: {self.share.convolutions} of {self.share.of} convolutions, "
-            f"{self.share.mac_share:.1%} of the multiply-adds; biases {bias}\n"
+            f"{self.share.mac_share:.1%} of the multiply-adds; "
+            f"{self.network.tuned} ranges tuned, biases {bias}\n"
             f"golden embeddings, INT8 against FP32: cosine at least {self.golden_cosine:.5f}"
         )
 
@@ -87,20 +104,28 @@ class Pictures:
         return crops[:: max(1, len(crops) // CORRECTION_PICTURES)]
 
 
-def quantise(
-    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None
-) -> tuple[Any, Any, float | None]:
-    """Return the equalised float network, the FP32-typed Q/DQ network, and the largest mean error corrected.
+def quantise(model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None) -> Network:
+    """Return `model` in INT8, its ranges tuned and its biases corrected where there are `crops`.
 
     Args:
         model: the plain ONNX ModelProto whose hash `scales` names.
         scales: of ``dsr-calibrate collect``.
-        crops: for the bias correction, (N, 224, 224, 3) uint8 RGB; None leaves the biases.
+        crops: of the calibration pictures, (N, 224, 224, 3) uint8 RGB, or None.
     """
     equal = equalise(model, scales.channels)
-    quantised = insert_qdq(equal, {name: tensor.scale for name, tensor in scales.tensors.items()})
-    corrected = None if crops is None else correct_biases(quantised, equal, crops)
-    return equal, quantised, corrected
+    measured = {name: tensor.scale for name, tensor in scales.tensors.items()}
+    quantised = insert_qdq(equal, measured)
+    if crops is None:
+        return Network(equal, quantised, measured)
+    limits = {name: scale_of(max(-t.low, t.high)) for name, t in scales.tensors.items() if t.quantised}
+    few = crops[:: max(1, len(crops) // TUNING_PICTURES)]
+    reference = np.concatenate([embed(equal, batch_of(crop[None])) for crop in few])
+    tuned = tune_scales(quantised, measured, limits, reference, few)
+    tuned |= {name: tuned[t.owner] for name, t in scales.tensors.items() if t.quantised}
+    quantised = insert_qdq(equal, tuned)
+    corrected = correct_biases(quantised, equal, crops)
+    changed = sum(tuned[name] != measured[name] for name in limits)
+    return Network(equal, quantised, tuned, changed, corrected)
 
 
 def quantize_files(
@@ -130,9 +155,9 @@ def quantize_files(
             f"{described.path} is {described.sha256:.16}",
             fix="run dsr-calibrate collect on this network",
         )
-    equal, quantised, corrected = quantise(model, scales, pictures.crops(scales) if pictures else None)
-    share = share_in_int8(quantised)
-    reference, found = embed(model, golden_batch()), embed(quantised, golden_batch())
+    network = quantise(model, scales, pictures.crops(scales) if pictures else None)
+    share = share_in_int8(network.quantised)
+    reference, found = embed(model, golden_batch()), embed(network.quantised, golden_batch())
     cosine = float((reference * found).sum(axis=1).min())
     if not cosine >= MIN_GOLDEN:
         raise ModelError(
@@ -150,7 +175,8 @@ def quantize_files(
             "mac_share": round(share.mac_share, 4),
             "method": scales.method,
             "equalised": len(scales.channels),
-            "bias_corrected": corrected is not None,
+            "tuned": network.tuned,
+            "bias_corrected": network.corrected is not None,
         },
         "golden": {
             "pictures": GOLDEN_ID,
@@ -162,14 +188,19 @@ def quantize_files(
     name = described.path.stem.removesuffix(SUFFIX)
     plain = {key: record[key] for key in record if key not in ("int8", "golden")} | {"precision": "fp32"}
     files = [
-        write_variant(out, f"{name}.equal", equal, plain),
-        write_variant(out, f"{name}.qdq-fp32", quantised, record),
-        write_variant(out, f"{name}.qdq-fp16", to_fp16(quantised), record),
+        write_variant(out, f"{name}.equal", network.equal, plain),
+        write_variant(out, f"{name}.qdq-fp32", network.quantised, record),
+        write_variant(out, f"{name}.qdq-fp16", to_fp16(network.quantised), record),
     ]
     cached = hashlib.sha256(files[0].with_suffix(".onnx").read_bytes()).hexdigest()
     cache = out / f"{name}.calib.cache"
-    write_cache(cache, scales, model_sha256=cached, scales_sha256=scales_sha256, version=version)
-    return Quantised((*files, cache), share, cosine, corrected)
+    hashes = {
+        "model_sha256": cached,
+        "scales_sha256": scales_sha256,
+        "calibration_manifest_sha256": scales.manifest_sha256,
+    }
+    write_cache(cache, network.scales, hashes=hashes, version=version)
+    return Quantised((*files, cache), share, cosine, network)
 
 
 def embed(model: Any, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from calibration.collect import Scales
-
 ALGORITHM: Final = "EntropyCalibration2"
 _MAKE: Final = "make it again: dsr-engine quantize"
 
@@ -73,20 +71,19 @@ def parse_cache(text: str) -> tuple[str, dict[str, float]]:
     return parts[1], scales
 
 
-def write_cache(path: Path, scales: Scales, *, model_sha256: str, scales_sha256: str, version: str) -> Path:
+def write_cache(path: Path, scales: Mapping[str, float], *, hashes: Mapping[str, str], version: str) -> Path:
     """Write the cache to `path`, its sidecar ``path.json`` last; return the sidecar's path.
 
-    `model_sha256` is that of the file that is built with it: the equalised network, not the plain one.
+    `hashes` stand in the sidecar; ``model_sha256`` must be that of the file that is built with the cache:
+    the equalised network, not the plain one.
     """
-    text = cache_text({name: t.scale for name, t in scales.tensors.items()}, version=version).encode()
+    text = cache_text(scales, version=version).encode()
     replace_file(path, text)
     sidecar = path.with_name(f"{path.name}.json")
     record = {
         "file": path.name,
         "sha256": hashlib.sha256(text).hexdigest(),
-        "model_sha256": model_sha256,
-        "scales_sha256": scales_sha256,
-        "calibration_manifest_sha256": scales.manifest_sha256,
+        **hashes,
         "tensorrt": version,
         "run_on_device": False,
     }
