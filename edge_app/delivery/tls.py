@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 _NO_CHECK_TIME: Final = 0x200000
 
 
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature it overrides
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def context_for(options: TlsOptions, *, quality: WallQuality) -> ssl.SSLContext:
     """Return a client's context: TLS 1.2 or newer, host name checked, and dates as the operator chose.
 
@@ -37,6 +49,7 @@ def context_for(options: TlsOptions, *, quality: WallQuality) -> ssl.SSLContext:
             f"the TLS files cannot be used: {error}",
             fix="check ca_file, cert_file and key_file: PEM, readable, matching",
         ) from error
+    context.sslsocket_class = _ClosingSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.check_dates is CheckDates.WHEN_SYNCHRONISED and quality is not WallQuality.SYNC:
         context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)

@@ -1,0 +1,134 @@
+"""Which event goes next: order, reserve, throttle, and going back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_app.delivery.lanes import Lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_app.delivery.event import Draft
+    from edge_app.delivery.outbox import Outbox
+
+S = 1_000_000_000
+
+
+def lanes_over(outbox: Outbox, *, receipts: bool = False, rate: float | None = None) -> Lanes:
+    """Return the lanes of an outbox, restarted at second 0."""
+    lanes = Lanes(outbox=outbox, receipts=receipts, receipt_window=3, history_per_s=rate)
+    lanes.restart(now=0)
+    return lanes
+
+
+def take(lanes: Lanes, *, now: int = 0, n: int = 100, free: int = 100, reserve: int = 10) -> list[int]:
+    """Return the numbers of what goes next, up to `n`."""
+    taken: list[int] = []
+    while len(taken) < n and (row := lanes.next(now=now, free=free, reserve=reserve)) is not None:
+        taken.append(row.seq)
+    return taken
+
+
+def fill(outbox: Outbox, make_draft: Callable[..., Draft], *kinds: str) -> None:
+    """Commit events of these kinds."""
+    outbox.append([make_draft(kind) for kind in kinds])
+
+
+def test_alarms_then_presence_then_sightings_then_health(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """Each in the order of its numbers, each once."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "test", "sighting", "presence", "alarm", "sighting", "alarm")
+    lanes = lanes_over(outbox)
+    assert ([4, 6, 3, 2, 5, 1], []) == (take(lanes), take(lanes))
+
+
+def test_a_tenth_of_the_window_is_for_alarms_only(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """With the rest full, history waits and an alarm goes."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "sighting", "alarm")
+    lanes = lanes_over(outbox)
+    assert ([2], []) == (take(lanes, free=10, n=1), take(lanes, free=10))
+    assert [] == take(lanes, free=0)
+    assert [1] == take(lanes, free=11)
+
+
+def test_history_is_throttled_and_what_is_new_is_not(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """Ten a second: after a second about ten old ones went; new presence goes at once."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 50)
+    lanes = lanes_over(outbox, rate=10.0)
+    went = [seq for tick in range(101) for seq in take(lanes, now=tick * S // 100)]
+    assert 9 <= len(went) <= 11
+    assert lanes.throttled()
+    fill(outbox, make_draft, "presence", "presence")
+    lanes.grown({1})
+    assert [51, 52] == take(lanes, now=S)
+
+
+def test_only_one_event_a_lane_goes_until_a_receipt_comes(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """Then as many as the receipt window is wide; and one again after a receipt is overdue."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 9, "presence")
+    lanes = lanes_over(outbox, receipts=True)
+    assert [10, 1] == take(lanes)
+    outbox.remove([1])
+    lanes.receipted([1])
+    assert [2, 3, 4] == take(lanes)
+    assert (0, 4) == (lanes.overdue(now=S, timeout_ns=2 * S), lanes.overdue(now=3 * S, timeout_ns=2 * S))
+    assert [10, 2] == take(lanes, now=3 * S)
+
+
+def test_overdue_events_come_again_more_and_more_rarely(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """The wait doubles up to thirty times, and ends when somebody says hello."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "test")
+    lanes = lanes_over(outbox, receipts=True)
+    times = []
+    for second in range(200):
+        lanes.overdue(now=second * S, timeout_ns=S)
+        times += [second for _ in take(lanes, now=second * S)]
+    assert [0, 2, 5, 10] == times[:4]
+    assert 31 == times[-1] - times[-2]
+    lanes.hello()
+    assert [1] == take(lanes, now=200 * S)
+
+
+def test_broker_that_says_later_is_asked_again_from_there_on(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """The lane pauses, longer each time, and keeps its order; other lanes go on."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "sighting", "sighting", "sighting", "test")
+    lanes = lanes_over(outbox)
+    assert [1, 2, 3] == take(lanes, n=3)
+    lanes.later(2, 2, now=0)
+    assert [4] == take(lanes)
+    assert ([], [2, 3]) == (take(lanes, now=S - 1), take(lanes, now=S))
+    lanes.later(2, 2, now=S)
+    assert ([], [2, 3]) == (take(lanes, now=3 * S - 1), take(lanes, now=3 * S))
+
+
+def test_new_connection_starts_from_the_oldest(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """What was under way goes again, and counts as history then."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "test", "test")
+    lanes = lanes_over(outbox)
+    assert [1, 2] == take(lanes)
+    outbox.remove([1])
+    fill(outbox, make_draft, "test")
+    lanes.restart(now=S)
+    rows = [lanes.next(now=S, free=9, reserve=0) for _ in range(2)]
+    assert [(2, True), (3, True)] == [(row.seq, lanes.is_history(row)) for row in rows if row]
