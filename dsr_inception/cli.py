@@ -1,7 +1,7 @@
 """`dsr-train`: train the recogniser, choose its threshold, measure it.
 
-Commands: ``pretrain`` and ``resume`` (a recipe in YAML), ``threshold`` (development strangers),
-``evaluate`` (figures beside the peer's and dlib's), ``sheet`` (a contact sheet of the conditions).
+Commands: ``pretrain`` and ``resume`` (a recipe in YAML), ``finetune`` (the closed set), ``threshold``
+(development strangers), ``evaluate`` (figures beside the peer's and dlib's), ``sheet`` (a contact sheet of the conditions).
 Errors are one line on standard error and exit status 2.
 """
 
@@ -36,6 +36,18 @@ def _parser() -> argparse.ArgumentParser:
         train.add_argument("--init", type=Path, help="start from these weights (.keras), optimiser fresh")
         train.add_argument("--minutes", type=float, help="instead of the recipe's")
         train.add_argument("--photos", type=int, help="only the first so many: a first look")
+
+    tune = commands.add_parser("finetune", help="the closed set of deep people by a scheme of Table 3")
+    tune.add_argument("--init", type=Path, default=ROOT / "models" / "dsr_inception.keras")
+    tune.add_argument(
+        "--scheme", choices=tuple("abcdef"), default="d", help="b-f freeze 1-5 stages; a: none trained"
+    )
+    tune.add_argument(
+        "--centre", type=float, default=0.01, help="lambda of the centre loss; 0: softmax alone"
+    )
+    tune.add_argument("--epochs", type=int, default=20)
+    tune.add_argument("--identities", type=int, help="only the first so many")
+    tune.add_argument("--out", type=Path, help="write the figures as JSON")
 
     choose = commands.add_parser("threshold", help="choose the acceptance threshold on development people")
     choose.add_argument("--model", type=Path, default=ROOT / "models" / "dsr_inception.onnx")
@@ -109,6 +121,31 @@ def _train(arguments: argparse.Namespace) -> int:
     elif arguments.init:
         trainer.start_from(arguments.init)
     print(trainer.run())
+    return 0
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    import dataclasses
+    import logging
+
+    import keras
+
+    from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
+    from dsr_inception.datasets import PhotoSet, Splits, data_folder
+    from dsr_inception.errors import TrainingError
+    from dsr_inception.finetune import deep_split, finetune, write_figures
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder = data_folder(arguments.data)
+    if not arguments.init.is_file():
+        raise TrainingError(f"no weights at {arguments.init}; give --init a recogniser, .keras")
+    split = deep_split(PhotoSet(folder, "celeba_train"), Splits.load(folder), identities=arguments.identities)
+    recogniser = keras.saving.load_model(arguments.init)
+    options = {"scheme": arguments.scheme, "weight": arguments.centre, "epochs": arguments.epochs}
+    figures = finetune(recogniser, split, **options)
+    print(json.dumps(dataclasses.asdict(figures) | options, indent=1))
+    if arguments.out:
+        write_figures(arguments.out, figures, **options)
     return 0
 
 

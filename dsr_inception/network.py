@@ -68,7 +68,9 @@ def recogniser(
     return keras.Model(body.input, UnitLength(name="embedding")(x), name="dsr_recogniser")
 
 
-def classifier(identities: int, side: int | None = INPUT_SIDE, *, dropout: float = 0.5) -> keras.Model:
+def classifier(
+    identities: int, side: int | None = INPUT_SIDE, *, dropout: float = 0.5, reduce: int = 1
+) -> keras.Model:
     """Return the paper's closed-set network with two outputs, ``{"feature": (B, 1024), "logits": (B, C)}``.
 
     The features are what the centre loss pulls together; `sigmoid` of the logits is the paper's score.
@@ -79,7 +81,7 @@ def classifier(identities: int, side: int | None = INPUT_SIDE, *, dropout: float
     if identities < 2:  # noqa: PLR2004 -- one class is no choice
         msg = f"a classifier needs at least two identities; received {identities}"
         raise ValueError(msg)
-    body = trunk(side)
+    body = trunk(side, reduce=reduce)
     x = keras.layers.Dropout(dropout, name="dropout")(body.output)
     logits = keras.layers.Dense(identities, name="logits")(x)
     return keras.Model(body.input, {"feature": body.output, "logits": logits}, name="dsr_classifier")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-COMMANDS = ("pretrain", "resume", "threshold", "evaluate", "sheet")
+COMMANDS = ("pretrain", "resume", "finetune", "threshold", "evaluate", "sheet")
 
 
 def test_help_needs_no_heavy_import() -> None:
