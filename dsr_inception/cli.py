@@ -1,8 +1,8 @@
 """`dsr-train`: train the recogniser, choose its threshold, measure it.
 
 Commands: ``pretrain`` and ``resume`` (a recipe in YAML), ``finetune`` (the closed set), ``threshold``
-(development strangers), ``evaluate`` (figures beside the peer's and dlib's), ``sheet`` (a contact sheet of the conditions).
-Errors are one line on standard error and exit status 2.
+(development strangers), ``evaluate`` (figures beside the peer's and dlib's), ``sheet`` (a contact sheet
+of the conditions). Errors are one line on standard error and exit status 2.
 """
 
 from __future__ import annotations
