@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from build_engine.fold import fold_batch_normalisation
+from build_engine.split import split_residuals
 from edge_app.errors import ModelError
 from edge_app.faces.preprocess import CROP_SIZE, PREPROCESS_ID, PREPROCESS_SHA256
 
@@ -45,7 +46,8 @@ def onnx_from_keras(model: Any, *, fold: bool = True) -> Any:
 
     Args:
         model: (B, 224, 224, 3) -> (B, D); its batch size becomes ``N``.
-        fold: push BatchNormalization forward (FP32 on CPUs); False for the graph to quantise.
+        fold: push BatchNormalization forward and split the residuals (FP32 on CPUs); False for the
+            graph to quantise.
 
     Raises:
         ModelError: a BatchNormalization scale is not positive, or ONNX Runtime disagrees with Keras.
@@ -54,7 +56,7 @@ def onnx_from_keras(model: Any, *, fold: bool = True) -> Any:
     converted = _converted(model)
     _rename(converted)
     plain_difference = parity(model, converted)
-    result = fold_batch_normalisation(converted) if fold else converted
+    result = split_residuals(fold_batch_normalisation(converted)) if fold else converted
     difference = parity(model, result)
     _log.info("ONNX against Keras: plain %.1e, written %.1e", plain_difference, difference)
     if not difference <= PARITY:
@@ -195,7 +197,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="the recogniser, .keras")
     parser.add_argument("--out", type=Path, default=Path("models"), help="folder for NAME.onnx and NAME.json")
     parser.add_argument("--name", default="dsr_inception", help="name of the model and of its files")
-    parser.add_argument("--keep-bn", action="store_true", help="do not fold: the graph to quantise")
     parser.add_argument(
         "--threshold",
         type=Path,
@@ -216,27 +217,58 @@ def _threshold(path: Path | None, manifest: Path) -> tuple[float, str]:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export a .keras recogniser; return the exit status."""
-    arguments = _arguments(argv)
+def export_recogniser(
+    weights: Path, out: Path, *, name: str = "dsr_inception", threshold_file: Path | None = None
+) -> list[Path]:
+    """Write ``NAME``, ``NAME.plain`` and ``NAME.fp16``, each .onnx with its .json; return the manifests.
+
+    Args:
+        weights: the recogniser, .keras; a .json beside it is taken over as the record of its training.
+        out: folder of the files.
+        name: of the model.
+        threshold_file: of ``dsr-train threshold``; without it the manifest already in `out` keeps its own.
+
+    Raises:
+        ModelError: the weights cannot be read or exported, or there is no threshold.
+    """
     import keras
 
+    from build_engine.fp16 import write_fp16_twin
     from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
 
-    weights = keras.saving.load_model(arguments.weights)
-    proto = onnx_from_keras(weights, fold=not arguments.keep_bn)
-    threshold, source = _threshold(arguments.threshold, arguments.out / f"{arguments.name}.json")
-    record = arguments.weights.with_suffix(".json")
-    training = json.loads(record.read_text()) if record.is_file() else {"weights": arguments.weights.name}
-    path = write_model(
-        proto,
-        arguments.out,
-        threshold=threshold,
-        threshold_source=source,
-        training=training,
-        name=arguments.name,
+    threshold, source = _threshold(threshold_file, out / f"{name}.json")
+    try:
+        model = keras.saving.load_model(weights)
+    except (OSError, ValueError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{weights} is no recogniser that Keras can read: {first}",
+            fix="give the .keras file of dsr-train",
+        ) from error
+    record = weights.with_suffix(".json")
+    training = json.loads(record.read_text()) if record.is_file() else {"weights": weights.name}
+    written = [
+        write_model(
+            onnx_from_keras(model, fold=fold),
+            out,
+            threshold=threshold,
+            threshold_source=source,
+            training=training,
+            name=name if fold else f"{name}.plain",
+        )
+        for fold in (True, False)
+    ]
+    return [*written, write_fp16_twin(written[0])]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export a .keras recogniser; return the exit status. ``dsr-engine export`` is the same."""
+    arguments = _arguments(argv)
+    written = export_recogniser(
+        arguments.weights, arguments.out, name=arguments.name, threshold_file=arguments.threshold
     )
-    print(path)  # noqa: T201 -- this is a command line
+    for path in written:
+        print(path)  # noqa: T201 -- this is a command line
     return 0
 
 
