@@ -36,6 +36,9 @@ _NS_PER_S: Final = 1_000_000_000
 #: Smoothing of position and velocity: the share that the newest measurement has.
 _TRUST_SIZE: Final = 0.5
 _TRUST_VELOCITY: Final = 0.4
+#: Frames that come closer together than this (s) were taken further apart: a network camera delivers in
+#: bursts, a recording that is read frame by frame as fast as it can. Their speed would be absurd.
+_SHORTEST_S: Final = 0.04
 #: While coasting, the velocity fades with this time constant (s): nobody walks on for ever.
 _FADE_S: Final = 0.5
 #: Two faces touch when they share so much of the smaller one, and are apart again below half of that.
@@ -167,7 +170,7 @@ class _Track:
         seen = _centre_and_size(box)
         elapsed = (mono_ns - self.seen_ns) / _NS_PER_S
         if elapsed > 0:
-            velocity = (seen[:2] - self._state[:2]) / elapsed
+            velocity = (seen[:2] - self._state[:2]) / max(elapsed, _SHORTEST_S)
             trust = _TRUST_VELOCITY if self._measured else 1.0
             self._velocity += trust * (velocity - self._velocity)
             self._measured = True

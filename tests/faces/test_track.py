@@ -33,6 +33,15 @@ def test_face_that_moves_is_one_track() -> None:
     assert {("t000001",)} == names
 
 
+@pytest.mark.parametrize("burst_ms", [0, 1, 5])
+def test_frames_that_come_in_a_burst_break_no_track(burst_ms: int) -> None:
+    """A network camera that stalled hands over two frames at once; what moved has not run off."""
+    tracker = Tracker()
+    times = [0, burst_ms, 300, 300 + burst_ms, 600, 600 + burst_ms, 900]
+    names = {tracker.update([face(100 - 7 * i)], at * MS).ids for i, at in enumerate(times)}
+    assert {("t000001",)} == names
+
+
 def test_names_are_never_reused() -> None:
     """Who comes after somebody has gone is somebody else."""
     tracker = Tracker()
