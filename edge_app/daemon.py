@@ -67,9 +67,18 @@ class Daemon:
         clock: monotonic and wall time.
         notify: the service manager.
         show: also write the first camera's annotated frames to this file.
+        source: the file that the configuration was read from, if it was.
     """
 
-    def __init__(self, config: Config, *, clock: Clock, notify: Notify, show: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        notify: Notify,
+        show: Path | None = None,
+        source: Path | None = None,
+    ) -> None:
         self._clock = clock
         self._stop = threading.Event()
         self._fault: Exception | None = None
@@ -79,11 +88,13 @@ class Daemon:
         self._watchdog = Watchdog(stages, clock=clock, notify=notify)
         self._config = config
         self._show = show
+        self._source = source
 
     @classmethod
-    def from_config(cls, config: Config, *, show: Path | None = None) -> Daemon:
+    def from_config(cls, config: Config, *, show: Path | None = None, source: Path | None = None) -> Daemon:
         """Return the daemon on the machine's own clock and service manager."""
-        return cls(config, clock=SystemClock(), notify=Notifier.from_environment(), show=show)
+        notify = Notifier.from_environment()
+        return cls(config, clock=SystemClock(), notify=notify, show=show, source=source)
 
     def run(self) -> int:
         """Work until told to stop, or until all recordings have ended; returns 0.
@@ -94,7 +105,13 @@ class Daemon:
         with self._stopping_on_signals():
             self._watchdog.start()
             try:
-                parts = Parts(self._config, clock=self._clock, beat=self._watchdog.beat, show=self._show)
+                parts = Parts(
+                    self._config,
+                    clock=self._clock,
+                    beat=self._watchdog.beat,
+                    show=self._show,
+                    source=self._source,
+                )
                 try:
                     self._work(parts)
                 finally:

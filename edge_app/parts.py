@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,15 +36,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_app.clock import Clock
+    from edge_app.commands.desk import CommandDesk
     from edge_app.config import Config
     from edge_app.config.schema import CameraConfig
-    from edge_app.records import FrameFaces, Identity
+    from edge_app.delivery.link import Message
+    from edge_app.records import FrameFaces, Identity, PresenceSnapshot
     from edge_app.sparkplug.plane import SparkplugPlane
 
     Work = Callable[[Callable[[], bool]], None]
 
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
+#: How long a muster that was asked for may take: the register is looked at once a second.
+_MUSTER_S: Final = 5.0
 _NS_PER_S: Final = 1_000_000_000
 #: Frames a second of the annotated video.
 _SHOW_FPS: Final = 12.5
@@ -57,6 +62,7 @@ class Parts:
         clock: monotonic and wall time.
         beat: told a stage's name after every round of its work.
         show: also write the first camera's annotated frames to this file.
+        source: the file that the configuration was read from, if it was.
 
     Raises:
         ModelError: a model is missing, altered or does not fit.
@@ -66,9 +72,16 @@ class Parts:
     """
 
     def __init__(
-        self, config: Config, *, clock: Clock, beat: Callable[[str], None], show: Path | None = None
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        beat: Callable[[str], None],
+        show: Path | None = None,
+        source: Path | None = None,
     ) -> None:
         self._config = config
+        self._source = source
         self._clock = clock
         self._beat = beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
@@ -96,7 +109,10 @@ class Parts:
             context=self._context,
             clock=clock,
             on_beat=lambda: self._beat("delivery"),
+            on_command=self._command_arrived if config.commands.keys else None,
         )
+        self._muster_asked: queue.SimpleQueue[queue.SimpleQueue[PresenceSnapshot]] = queue.SimpleQueue()
+        self._desk = self._make_desk()
         self._delivery.start()
         self._sparkplug = self._make_sparkplug()
         zones = {camera.name: camera.zone for camera in config.cameras}
@@ -105,6 +121,8 @@ class Parts:
         )
         self._faces: Slot[FrameFaces | CameraEnded] = Slot()
         self._recognise = self._make_recognise(zones)
+        if self._desk is not None:
+            self._desk.start()
 
     def works(self) -> dict[str, Work]:
         """Return what each stage does, by its name in the daemon's table; ``recognise`` is the last."""
@@ -163,6 +181,8 @@ class Parts:
     def close(self, *, timeout: float) -> bool:
         """Commit everything, say goodbye and let go of all; returns whether that was done in time."""
         self._presence.close()
+        if self._desk is not None:
+            self._desk.stop()
         done = self._delivery.stop(timeout)
         if self._sparkplug is not None:
             self._sparkplug.stop()
@@ -181,6 +201,52 @@ class Parts:
             threshold=self._recogniser.threshold if threshold is None else threshold,
             clock=self._clock,
         )
+
+    def _make_desk(self) -> CommandDesk | None:
+        keys = wiring.command_keys(self._config)
+        if not keys:
+            return None
+        from edge_app.commands.counters import Counters
+        from edge_app.commands.desk import CommandDesk
+        from edge_app.commands.verbs import BoxVerbs
+
+        verbs = BoxVerbs(
+            config=self._config,
+            source=self._source,
+            clock=self._clock,
+            version=wiring.version(),
+            context=lambda: self._context,
+            status=self._delivery.status,
+            muster_now=self._muster_now,
+            engines=self._engines,
+        )
+        return CommandDesk(
+            site=self._config.box.site,
+            node=self._config.box.node,
+            keys=keys,
+            counters=Counters(self._config.delivery.outbox.with_name("commands.json")),
+            verbs=verbs.table(),
+            clock=self._clock,
+            answer=self._delivery.answer,
+            submit=self.submit,
+        )
+
+    def _command_arrived(self, message: Message) -> None:
+        """Lay a command on the desk; called by the delivery thread."""
+        from edge_app.commands.desk import Arrival
+
+        if self._desk is not None:
+            verb = message.topic.rsplit("/", 1)[-1]
+            self._desk.lay_down(Arrival(verb, message.payload, message.response_topic, message.correlation))
+
+    def _muster_now(self) -> PresenceSnapshot | None:
+        """Have a muster published by the ``recognise`` thread, which keeps it; any other thread."""
+        answer: queue.SimpleQueue[PresenceSnapshot] = queue.SimpleQueue()
+        self._muster_asked.put(answer)
+        try:
+            return answer.get(timeout=_MUSTER_S)
+        except queue.Empty:
+            return None
 
     def _make_sparkplug(self) -> SparkplugPlane | None:
         options = wiring.sparkplug_options(self._config)
@@ -246,7 +312,10 @@ class Parts:
         now = self._presence.tick(now_ns)
         for event in now.events:
             self.submit(event)
-        self._delivery.publish_muster(now.snapshot, as_event=now.muster_due)
+        asked = [self._muster_asked.get() for _ in range(self._muster_asked.qsize())]
+        self._delivery.publish_muster(now.snapshot, as_event=now.muster_due or bool(asked))
+        for answer in asked:
+            answer.put(now.snapshot)
         if self._sparkplug is not None:
             self._sparkplug.muster(now.snapshot)
             self._sparkplug.box(self._delivery.status(), self._context)

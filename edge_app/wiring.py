@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_app.capture.spec import SourceSpec
     from edge_app.clock import Clock
+    from edge_app.commands.keys import CommandKey
     from edge_app.config import Config
     from edge_app.config.schema import BrokerConfig, CameraConfig, PortalConfig
     from edge_app.delivery.options import BrokerOptions, DeliveryOptions
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_detector",
     "build_recogniser",
+    "command_keys",
     "delivery_options",
     "engine_store",
     "first_frame",
@@ -146,6 +148,17 @@ def sparkplug_options(config: Config) -> SparkplugOptions | None:
         primary_host=options.primary_host,
         send_datatype=options.send_datatype,
     )
+
+
+def command_keys(config: Config) -> tuple[CommandKey, ...]:
+    """Return who may give commands.
+
+    Raises:
+        ConfigError: a key cannot be read, or the library that checks signatures is missing.
+    """
+    from edge_app.commands.keys import read_public
+
+    return tuple(read_public(key.public_file, name=key.name) for key in config.commands.keys)
 
 
 def version() -> str:

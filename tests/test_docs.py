@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from edge_app import errors
 from edge_app.cli.main import build_parser
+from edge_app.commands.verbs import VERBS
 from edge_app.config.schema import Config
 from edge_app.delivery.event import KINDS
 from edge_app.delivery.topics import Topics
@@ -258,6 +259,7 @@ def test_every_topic_in_the_docs_is_one_of_the_boxs() -> None:
     topics = Topics(site="s", node="n")
     fixed = (topics.state, topics.muster, topics.receipts, topics.responses, topics.commands)
     ends = {topic.removeprefix(f"{topics.base}/") for topic in fixed}
+    ends |= {f"cmd/{verb}" for verb in VERBS}
     ends |= {"", "#", "evt/#", "evt/+", "evt/{kind}", "cmd/{verb}", *(f"evt/{kind}" for kind in KINDS)}
     wrong = []
     for page, line in all_code():

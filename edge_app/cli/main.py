@@ -12,13 +12,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edge_app.cli import config, doctor, emit, engine, look, outbox, people, presence, run
+from edge_app.cli import command, config, doctor, emit, engine, look, outbox, people, presence, run
 from edge_app.errors import DsrError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (run, config, people, presence, look, doctor, outbox, emit, engine)
+_COMMANDS = (run, config, people, presence, look, doctor, outbox, emit, engine, command)
 
 
 def build_parser() -> argparse.ArgumentParser:

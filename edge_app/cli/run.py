@@ -32,4 +32,4 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     log.configure(level=config.log.level, json=True if args.log_json else None)
-    return Daemon.from_config(config, show=args.show).run()
+    return Daemon.from_config(config, show=args.show, source=args.config).run()

@@ -91,6 +91,8 @@ def _needed_files(config: Config) -> Iterator[tuple[str, Path]]:
                 yield f"{key_of}.{key}", path
     for i, consumer in enumerate(config.delivery.consumers):
         yield f"delivery.consumers[{i}].key_file", consumer.key_file
+    for i, signer in enumerate(config.commands.keys):
+        yield f"commands.keys[{i}].public_file", signer.public_file
 
 
 def _why_unreadable(path: Path) -> str:

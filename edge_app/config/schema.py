@@ -337,6 +337,19 @@ class SparkplugConfig(Section):
     )
 
 
+class CommandKeyConfig(Section):
+    """Somebody who may give signed commands."""
+
+    name: Name = Field(description="whose key it is, for events")
+    public_file: Path = Field(description="the public key, PEM")
+
+
+class CommandsConfig(Section):
+    """Signed commands; without a key, none is listened to."""
+
+    keys: tuple[CommandKeyConfig, ...] = Field(default=(), description="who may give commands")
+
+
 class LogConfig(Section):
     """What is written to the log."""
 
@@ -360,11 +373,13 @@ class Config(Section):
     )
     delivery: DeliveryConfig
     sparkplug: SparkplugConfig = SparkplugConfig()
+    commands: CommandsConfig = CommandsConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
         _refuse_twins("cameras", [camera.name for camera in self.cameras])
+        _refuse_twins("commands.keys", [key.name for key in self.commands.keys])
         _refuse_twins("delivery.consumers", [consumer.id for consumer in self.delivery.consumers])
         if self.gallery.path == self.delivery.outbox:
             msg = f"gallery.path and delivery.outbox are one file, {self.gallery.path}; give each its own"

@@ -1,0 +1,1 @@
+"""Signed commands to a running box: who may give them, once, and before they expire."""

@@ -1,0 +1,149 @@
+"""What a box can be asked by a signed command, and what it answers.
+
+::
+
+    identify            who it is: software, engine, register, cameras, clock, delivery
+    muster              a muster now, as an event and retained; the answer has the headcount
+    engine  engine=ID   take this engine into use (``cpu``: none); with rollback=true, the one before
+
+Everything else needs hands on the box. An engine is taken into use by the command line's own program,
+in a process of its own, so that every check there is made here as well.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.commands.desk import VerbFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edge_app.clock import Clock
+    from edge_app.commands.desk import Verb
+    from edge_app.commands.signed import Argument
+    from edge_app.config import Config
+    from edge_app.delivery.event import EnvelopeContext
+    from edge_app.delivery.options import DeliveryStatus
+    from edge_app.engines.store import EngineStore
+    from edge_app.records import PresenceSnapshot
+
+VERBS: Final = ("identify", "muster", "engine")
+_ACTIVATE_S: Final = 300
+_LAST_WORDS: Final = 180
+
+
+class BoxVerbs:
+    """The verbs of one box.
+
+    Args:
+        config: what the box was told.
+        source: the file that says it; None if there is none, and then no engine can be chosen.
+        clock: monotonic and wall time.
+        version: of the software.
+        context: what events say about the box now.
+        status: what delivery says about itself now.
+        muster_now: has a muster published by the thread that keeps it; None if that took too long.
+        engines: the box's engines; None where there are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        source: Path | None,
+        clock: Clock,
+        version: str,
+        context: Callable[[], EnvelopeContext],
+        status: Callable[[], DeliveryStatus],
+        muster_now: Callable[[], PresenceSnapshot | None],
+        engines: EngineStore | None,
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._clock = clock
+        self._version = version
+        self._context = context
+        self._status = status
+        self._muster_now = muster_now
+        self._engines = engines
+
+    def table(self) -> dict[str, Verb]:
+        """Return the verbs by their names."""
+        return dict(zip(VERBS, (self.identify, self.muster, self.engine), strict=True))
+
+    def identify(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
+        """Say who the box is and how it does."""
+        _only(args, ())
+        context, status, wall = self._context(), self._status(), self._clock.wall()
+        return {
+            "version": self._version,
+            "boot": context.boot,
+            "mono_ns": self._clock.mono_ns(),
+            "wall_ms": wall.ms,
+            "wall_quality": wall.quality.value,
+            "backend": context.backend,
+            "model_sha": context.model_sha,
+            "gallery_version": context.gallery_version,
+            "cameras": [{"camera": one.name, "zone": one.zone} for one in self._config.cameras],
+            "backlog": status.waiting,
+            "lost": status.lost,
+            "parked": status.parked,
+        }
+
+    def muster(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
+        """Have a muster published now."""
+        _only(args, ())
+        snapshot = self._muster_now()
+        if snapshot is None:
+            raise VerbFailed("the muster did not come in time; the box may be busy or stopping")
+        return {
+            "headcount": snapshot.headcount,
+            "people": len(snapshot.people),
+            "unknown": len(snapshot.unknown),
+            "blind": [one.camera for one in snapshot.cameras if one.blind_since_ns is not None],
+        }
+
+    def engine(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
+        """Choose the engine; the box tries it in the shadow of the old one before it exchanges them."""
+        _only(args, ("engine", "rollback"))
+        if self._engines is None:
+            raise VerbFailed("this box has no store of engines")
+        wanted, back = args.get("engine"), args.get("rollback")
+        if (wanted is None) == (back is not True):
+            raise VerbFailed("give engine (a name, or cpu), or rollback = true, and not both")
+        if back is True:
+            self._engines.rollback()
+        else:
+            self._activate(wanted)
+        choice = self._engines.choice()
+        return {"active": choice.active, "previous": choice.previous}
+
+    def _activate(self, wanted: Argument) -> None:
+        known = ("cpu", *(self._engines.ids() if self._engines is not None else ()))
+        if not isinstance(wanted, str) or wanted not in known or wanted.startswith("-"):
+            raise VerbFailed("there is no such engine on this box")
+        if self._source is None:
+            raise VerbFailed("this box was not started from a configuration file")
+        program = [sys.executable, "-m", "edge_app.cli.main", "engine", "activate", wanted]
+        try:
+            done = subprocess.run(  # noqa: S603 - our own program; the name is one of the store's
+                [*program, "--config", str(self._source.resolve())],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_ACTIVATE_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise VerbFailed(f"the engine could not be tried: {type(error).__name__}") from error
+        if done.returncode:
+            raise VerbFailed(done.stderr.strip()[:_LAST_WORDS] or f"exit status {done.returncode}")
+
+
+def _only(args: Mapping[str, Argument], allowed: tuple[str, ...]) -> None:
+    if strange := sorted(set(args) - set(allowed)):
+        raise VerbFailed(f"unknown arguments: {', '.join(strange)}")

@@ -1,0 +1,126 @@
+"""What the box answers, and which engine a command can bring it to use."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_app.clock import SystemClock
+from edge_app.commands.desk import VerbFailed
+from edge_app.commands.verbs import BoxVerbs
+from edge_app.config.schema import Config
+from edge_app.delivery.event import EnvelopeContext
+from edge_app.delivery.options import DeliveryStatus
+from edge_app.engines.store import EngineStore
+from edge_app.records import CameraState, PersonSeen, PresenceSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PEOPLE = (PersonSeen("P", "t", "z1", "cam", 1, 2, 0.5),)
+STATES = (CameraState("cam", "z1", blind_since_ns=5, reason="dark"),)
+SNAPSHOT = PresenceSnapshot(9, PEOPLE, (), STATES)
+STATUS = DeliveryStatus(True, "b", (0, 1, 2, 0), 9, 1.0, 0, 0, 0, 0, 5, 6, 0, 1, None)
+
+
+@pytest.fixture
+def verbs(tmp_path: Path) -> Callable[..., BoxVerbs]:
+    """Return a maker of a box's verbs."""
+    source = {"kind": "folder", "path": "x"}
+    config = Config.model_validate(
+        {
+            "box": {"site": "north", "node": "box-1"},
+            "cameras": [{"name": "cam", "zone": "z1", "source": source}],
+            "delivery": {"brokers": [{"host": "127.0.0.1"}]},
+        }
+    )
+
+    def make(**changes: Any) -> BoxVerbs:
+        given: dict[str, Any] = {
+            "config": config,
+            "source": tmp_path / "box.yaml",
+            "clock": SystemClock(),
+            "version": "1.2",
+            "context": lambda: EnvelopeContext("north", "box-1", "boot", backend="cpu", gallery_version=3),
+            "status": lambda: STATUS,
+            "muster_now": lambda: SNAPSHOT,
+            "engines": EngineStore(tmp_path, trusted=()),
+        }
+        return BoxVerbs(**{**given, **changes})
+
+    return make
+
+
+def test_identify_says_who_the_box_is(verbs: Callable[..., BoxVerbs]) -> None:
+    """Software, engine, register, cameras, clock, delivery; all of it JSON."""
+    said = verbs().table()["identify"]({})
+
+    assert ("1.2", "cpu", 3) == (said["version"], said["backend"], said["gallery_version"])
+    assert ([{"camera": "cam", "zone": "z1"}], 3, 6, 5) == (
+        said["cameras"], said["backlog"], said["lost"], said["parked"],
+    )  # fmt: skip
+    assert json.dumps(said)
+
+
+def test_muster_says_how_many_and_which_cameras_are_blind(verbs: Callable[..., BoxVerbs]) -> None:
+    """The people themselves stand in the event."""
+    expected = {"headcount": 1, "people": 1, "unknown": 0, "blind": ["cam"]}
+
+    assert expected == verbs().table()["muster"]({})
+
+
+def test_a_muster_that_does_not_come_is_a_failure(verbs: Callable[..., BoxVerbs]) -> None:
+    """The thread that keeps it is busy or has ended."""
+    with pytest.raises(VerbFailed, match="did not come"):
+        verbs(muster_now=lambda: None).muster({})
+
+
+@pytest.mark.parametrize("verb", ["identify", "muster", "engine"])
+def test_arguments_that_a_verb_does_not_have_are_refused(verbs: Callable[..., BoxVerbs], verb: str) -> None:
+    """A typing error must not be taken for something else."""
+    with pytest.raises(VerbFailed, match="unknown arguments: x"):
+        verbs().table()[verb]({"x": 1})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"engine": "cpu", "rollback": True},
+        {"rollback": False},
+        {"engine": "none-such"},
+        {"engine": "--sign"},
+        {"engine": "../../etc/passwd"},
+        {"engine": 7},
+    ],
+)
+def test_only_an_engine_of_the_box_can_be_chosen(
+    verbs: Callable[..., BoxVerbs], args: dict[str, Any]
+) -> None:
+    """By its name in the list, or cpu, or the one before."""
+    with pytest.raises(VerbFailed):
+        verbs().engine(args)
+
+
+def test_a_box_without_engines_says_so(verbs: Callable[..., BoxVerbs]) -> None:
+    """Not a mistake of ours."""
+    with pytest.raises(VerbFailed, match="no store"):
+        verbs(engines=None).engine({"engine": "cpu"})
+
+
+def test_going_back_returns_to_the_engine_before(verbs: Callable[..., BoxVerbs], tmp_path: Path) -> None:
+    """As the command line does it."""
+    store = EngineStore(tmp_path, trusted=())
+    store.activate("one")
+    store.activate("two")
+
+    assert "one" == verbs(engines=store).engine({"rollback": True})["active"]
+
+
+def test_an_activation_that_fails_says_why(verbs: Callable[..., BoxVerbs]) -> None:
+    """The command line's own words: here its configuration is missing."""
+    with pytest.raises(VerbFailed, match="DSR-100"):
+        verbs().engine({"engine": "cpu"})
