@@ -18,7 +18,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import uuid4
 
 import paho.mqtt.client as mqtt
@@ -306,6 +306,9 @@ class BoxProcess:
     that it is committed.
     """
 
+    #: Those that were started and not ended, for whoever cleans up after a test that failed.
+    alive: ClassVar[set[BoxProcess]] = set()
+
     def __init__(
         self, *, outbox: Path, port: int, ledger: Path, rate: float, extra: Sequence[str] = ()
     ) -> None:
@@ -323,6 +326,8 @@ class BoxProcess:
         self.process = subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+
+        self.alive.add(self)
 
     def wait_ready(self) -> None:
         """Wait until it submits events."""
@@ -342,6 +347,7 @@ class BoxProcess:
         self._close()
 
     def _close(self) -> None:
+        self.alive.discard(self)
         if self.process.stdout is not None:
             self.process.stdout.close()
 

@@ -10,7 +10,9 @@ receipted again. Receipts are sent on the connection on which the subscription s
 the next one. When it is connected the consumer says "I am here" (a receipt for nothing), and the boxes
 send what is owed.
 
-The MQTT session is persistent: the broker keeps what comes while the consumer restarts.
+The MQTT session is persistent: the broker keeps what comes while the consumer restarts. For the same
+reason a message is acknowledged to the broker (PUBACK) only after the commit: what was acknowledged and
+not yet stored when the consumer is killed would come again from the box, but after what followed it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 _LOG = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
-_GATHER_S: Final = 0.01
+_GATHER_S: Final = 0.002
 _POLL_S: Final = 0.2
 _EVENT_PARTS: Final = 6
 _STATE_PARTS: Final = 5
@@ -64,16 +66,28 @@ class ConsumerSettings:
     keepalive_s: int = 15
 
 
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A message, and what is needed to acknowledge it on its connection."""
+
+    topic: str
+    payload: bytes
+    conn: int
+    mid: int
+    qos: int
+
+
 class Consumer:
     """Runs until `stop`; `run` is the thread that owns the store."""
 
     def __init__(self, *, settings: ConsumerSettings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._inbox: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Incoming] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._client: mqtt.Client | None = None
         self._subscribed = False
+        self._conn = 0
         self._greeted: set[tuple[str, str]] = set()
         self._gate = threading.Lock()
         self.stored = self.duplicates = self.refused = self.receipted = 0
@@ -94,9 +108,9 @@ class Consumer:
 
     # -- the store's thread --------------------------------------------------------------------------
 
-    def _gather(self) -> list[tuple[str, bytes]]:
+    def _gather(self) -> list[_Incoming]:
         """Return what has come, waiting a moment for more once something has."""
-        batch: list[tuple[str, bytes]] = []
+        batch: list[_Incoming] = []
         deadline = time.monotonic() + _POLL_S
         with suppress(queue.Empty):
             while len(batch) < _BATCH:
@@ -105,11 +119,11 @@ class Consumer:
                     deadline = time.monotonic() + _GATHER_S
         return batch
 
-    def _take(self, batch: list[tuple[str, bytes]]) -> None:
+    def _take(self, batch: list[_Incoming]) -> None:
         arrived: list[Arrived] = []
         now_ms = time.time_ns() // 1_000_000
-        for topic, payload in batch:
-            self._sort(topic, payload, arrived, now_ms)
+        for one in batch:
+            self._sort(one.topic, one.payload, arrived, now_ms)
         while arrived and not self._stopping.is_set():
             try:
                 new = self._store.add(arrived)
@@ -120,7 +134,18 @@ class Consumer:
             self.stored += new
             self.duplicates += len(arrived) - new
             self._receipt(arrived)
-            return
+            break
+        if not self._stopping.is_set():
+            self._acknowledge(batch)
+
+    def _acknowledge(self, batch: list[_Incoming]) -> None:
+        """Tell the broker that these need not come again on this session."""
+        with self._gate:
+            if self._client is None:
+                return
+            for one in batch:
+                if one.conn == self._conn and one.qos > 0:
+                    self._client.ack(one.mid, one.qos)
 
     def _sort(self, topic: str, payload: bytes, arrived: list[Arrived], now_ms: int) -> None:
         try:
@@ -190,6 +215,7 @@ class Consumer:
             client_id=f"dsr-surface-{settings.consumer}",
             protocol=mqtt.MQTTv5,
             reconnect_on_failure=False,
+            manual_ack=True,
         )
         if settings.username is not None:
             client.username_pw_set(settings.username, settings.password)
@@ -197,7 +223,11 @@ class Consumer:
             client.tls_set(ca_certs=str(settings.ca_file))
         client.on_connect = self._connected
         client.on_subscribe = self._on_subscribed
-        client.on_message = lambda _c, _u, message: self._inbox.put((message.topic, bytes(message.payload)))
+        self._conn += 1
+        conn = self._conn
+        client.on_message = lambda _c, _u, m: self._inbox.put(
+            _Incoming(topic=m.topic, payload=bytes(m.payload), conn=conn, mid=m.mid, qos=m.qos)
+        )
         client.on_socket_register_write = lambda _c, _u, _s: None  # the loop writes, never a caller
         return client
 

@@ -97,7 +97,7 @@ def run(folder: Path, *, kills: int, rate: float, seed: int, say: Callable[[str]
             say(f"{number} of {kills} faults, {len(box.committed()):,} events committed")
     box.kill()
     box = new_box(0)
-    wait_until(lambda: _waiting(folder / "box.db") == 0, timeout=300, what="delivery of the rest")
+    wait_until(lambda: _waiting(folder / "box.db") == 0, timeout=1800, what="delivery of the rest")
     box.stop()
     surface.stop()
     proxy.close()

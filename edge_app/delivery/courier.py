@@ -253,7 +253,7 @@ class Courier:
         for consumer, ids in receipts.items():
             for first in range(0, len(ids), MAX_IDS):
                 seqs = self._outbox.receipt(consumer, ids[first : first + MAX_IDS], required=self._required)
-                self._lanes.receipted(seqs)
+                self._lanes.receipted(seqs, now=self._clock.mono_ns())
                 self.delivered += len(seqs)
 
     def silent(self, now: int) -> dict[str, float]:

@@ -29,6 +29,7 @@ _PAGE: Final = 256
 _BACKOFF_FIRST_NS: Final = 1_000_000_000
 _BACKOFF_MAX_NS: Final = 300_000_000_000
 _NS: Final = 1_000_000_000
+_SLOW: Final = 10
 
 
 def _rows() -> deque[Row]:
@@ -82,6 +83,7 @@ class Lanes:
         self._receipt_window = receipt_window
         self._rate = history_per_s
         self._answered = False
+        self._answered_at = 0
         self._tokens = 0.0
         self._tokens_at = 0
         self._history_to = 0
@@ -164,8 +166,8 @@ class Lanes:
         lane.owed.pop(seq, None)
         lane.backoff = _BACKOFF_FIRST_NS
 
-    def receipted(self, seqs: list[int]) -> None:
-        """Take note of receipts; the rows may be of any lane."""
+    def receipted(self, seqs: list[int], *, now: int) -> None:
+        """Take note of receipts that came at `now`; the rows may be of any lane."""
         for lane in self.lanes:
             before = len(lane.owed)
             for seq in seqs:
@@ -173,6 +175,7 @@ class Lanes:
             if len(lane.owed) < before:
                 lane.backoff = _BACKOFF_FIRST_NS
                 self._answered = True
+                self._answered_at = now
 
     def hello(self) -> None:
         """Send again at once what has no receipt: a consumer says that it is there now."""
@@ -189,7 +192,8 @@ class Lanes:
     def overdue(self, *, now: int, timeout_ns: int) -> int:
         """Go back to the oldest row whose receipt is overdue, lane by lane; return how many rows go again.
 
-        The time allowed doubles while no receipt comes at all.
+        The time allowed doubles while no receipt comes at all. While receipts do come, the consumer is
+        slow rather than absent, and more copies would make it slower: it gets ten times as long.
         """
         again = 0
         for lane in self.lanes:
@@ -197,7 +201,9 @@ class Lanes:
                 continue
             oldest = min(lane.owed)
             allowed = timeout_ns * lane.backoff // _BACKOFF_FIRST_NS
-            if now - lane.owed[oldest] > allowed:
+            waited = now - lane.owed[oldest]
+            quiet = min(waited, now - self._answered_at)
+            if quiet > allowed or waited > _SLOW * allowed:
                 again += len(lane.owed)
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.rig import Mosquitto
+from benchmarks.rig import BoxProcess, Mosquitto
 from edge_app.clock import SystemClock, WallQuality, WallTime, boot_id
 from edge_app.delivery.event import EnvelopeContext, draft
 from edge_app.delivery.options import (
@@ -132,6 +132,14 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     yield make
     for broker in started:
         broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_box_is_left() -> Iterator[None]:
+    """End the box processes of a test that failed before it could."""
+    yield
+    for box in tuple(BoxProcess.alive):
+        box.kill()
 
 
 @pytest.fixture

@@ -81,10 +81,31 @@ def test_only_one_event_a_lane_goes_until_a_receipt_comes(
     lanes = lanes_over(outbox, receipts=True)
     assert [10, 1] == take(lanes)
     outbox.remove([1])
-    lanes.receipted([1])
+    lanes.receipted([1], now=0)
     assert [2, 3, 4] == take(lanes)
     assert (0, 4) == (lanes.overdue(now=S, timeout_ns=2 * S), lanes.overdue(now=3 * S, timeout_ns=2 * S))
     assert [10, 2] == take(lanes, now=3 * S)
+
+
+def test_slow_consumer_is_not_given_more_copies(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """While receipts come, what is owed waits ten times as long; when they stop, it does not."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 9)
+    lanes = lanes_over(outbox, receipts=True)
+    take(lanes)
+    outbox.remove([1])
+    lanes.receipted([1], now=0)
+    assert [2, 3, 4] == take(lanes)
+    for second in range(1, 9):
+        outbox.remove([4])
+        lanes.receipted([4] if second == 1 else [], now=second * S)
+        take(lanes, now=second * S)
+        lanes.lanes[2].owed.setdefault(90 + second, second * S)
+        lanes.receipted([90 + second], now=second * S)
+        assert 0 == lanes.overdue(now=second * S, timeout_ns=S)
+    assert 0 < lanes.overdue(now=10 * S, timeout_ns=S)
 
 
 def test_overdue_events_come_again_more_and_more_rarely(
