@@ -236,7 +236,7 @@ def test_hostile_messages_stop_nothing(broker: Mosquitto, tmp_path: Path, key: P
     """Rubbish on every subscribed topic; the next true event is stored and receipted."""
     surface = Surface(folder=tmp_path, port=broker.port, key=key)
     watcher = Watcher(broker.port, topic="mine/north/v1/box-07/rcpt")
-    wait_until(lambda: (tmp_path / "surface.db").exists(), what="the store")
+    wait_until((tmp_path / "surface.db").exists, what="the store")
     time.sleep(0.5)
     base = "mine/north/v1/box-07"
     for topic in ("evt/test", "evt/x/y", "evt", "state", "muster", "state/x"):
