@@ -1,7 +1,7 @@
 """Implicit INT8 for DLA: TensorRT's own calibration, up to 10.x, fed with the project's pictures.
 
-A DLA reads no Q/DQ. It takes the plain graph, and ranges from a calibrator that sees the very crops of
-the calibration manifest. Has not run on a device yet.
+A DLA reads no Q/DQ. It takes the equalised float graph, and ranges from a calibrator that sees the very
+crops of the calibration manifest. Has not run on a device yet.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def calibrator_for(toolkit: Toolkit, model: Path, *, manifest: Path | None, pictures: Path | None) -> Any:
-    """Return the calibrator for the plain graph beside the FP32 model `model`.
+    """Return the calibrator for the equalised graph beside the FP32 model `model`.
 
     Args:
         toolkit: who builds; it must have calibrators.
-        model: ``NAME.json``; the network is ``NAME.plain.onnx``, the cache ``NAME.calib.cache``.
+        model: ``NAME.json``; the network is ``NAME.equal.onnx``, the cache ``NAME.calib.cache``.
         manifest: of the calibration pictures, as ``dsr-calibrate manifest`` wrote it.
         pictures: the folder that they lie in.
 
@@ -47,7 +47,7 @@ def calibrator_for(toolkit: Toolkit, model: Path, *, manifest: Path | None, pict
     from calibration.pictures import PictureFolder
     from edge_app.engines.buffers import PycudaBuffers
 
-    network = load_manifest(model.with_name(f"{model.stem}.plain.json"))
+    network = load_manifest(model.with_name(f"{model.stem}.equal.json"))
     listed, _ = load_calibration_manifest(manifest)
     feed = Feed(
         crops_of(listed, PictureFolder(pictures)),

@@ -92,7 +92,7 @@ def golden_of(path: Path) -> dict[str, Any]:
 def _variant(precision: str, *, strong: bool, implicit: bool) -> str | None:
     if precision == "int8":
         if implicit:
-            return "plain"
+            return "equal"
         return "qdq-fp16" if strong else "qdq-fp32"
     return "fp16" if precision == "fp16" and strong else None
 
