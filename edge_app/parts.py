@@ -112,6 +112,9 @@ class Parts:
             on_command=self._command_arrived if config.commands.keys else None,
         )
         self._muster_asked: queue.SimpleQueue[queue.SimpleQueue[PresenceSnapshot]] = queue.SimpleQueue()
+        self._configs: queue.SimpleQueue[tuple[Config, threading.Event]] = queue.SimpleQueue()
+        self._stages: list[FaceStage] = []
+        self._identity = IdentityStage(self._matcher, options=wiring.vote_options(config))
         self._desk = self._make_desk()
         self._delivery.start()
         self._sparkplug = self._make_sparkplug()
@@ -192,13 +195,17 @@ class Parts:
         self._detector.close()
         return done
 
-    def _open_register(self) -> LiveMatcher:
+    def _threshold(self) -> float:
+        """Return the configured threshold, or the model's own."""
         threshold = self._config.recogniser.threshold
+        return self._recogniser.threshold if threshold is None else threshold
+
+    def _open_register(self) -> LiveMatcher:
         return LiveMatcher(
             gallery=Gallery(path=self._config.gallery.path),
             model_sha256=self._recogniser.model_sha256,
             preprocess_sha256=PREPROCESS_SHA256,
-            threshold=self._recogniser.threshold if threshold is None else threshold,
+            threshold=self._threshold(),
             clock=self._clock,
         )
 
@@ -219,6 +226,7 @@ class Parts:
             status=self._delivery.status,
             muster_now=self._muster_now,
             engines=self._engines,
+            take_over=self._take_over,
         )
         return CommandDesk(
             site=self._config.box.site,
@@ -247,6 +255,22 @@ class Parts:
             return answer.get(timeout=_MUSTER_S)
         except queue.Empty:
             return None
+
+    def _take_over(self, config: Config) -> bool:
+        """Have the ``recognise`` thread take the live keys of `config`; any other thread."""
+        taken = threading.Event()
+        self._configs.put((config, taken))
+        return taken.wait(_MUSTER_S)
+
+    def _take_configs(self) -> None:
+        for _ in range(self._configs.qsize()):
+            self._config, taken = self._configs.get()
+            self._matcher.use_threshold(self._threshold())
+            self._identity.use_options(wiring.vote_options(self._config))
+            for stage in self._stages:
+                stage.use_limits(wiring.quality_limits(self._config))
+            _log.info("config_taken", threshold=round(self._threshold(), 3))
+            taken.set()
 
     def _make_sparkplug(self) -> SparkplugPlane | None:
         options = wiring.sparkplug_options(self._config)
@@ -278,10 +302,12 @@ class Parts:
 
     def _make_faces(self, camera: CameraConfig, newest: NewestFrame, turn: threading.Lock) -> FacesWorker:
         limits = wiring.quality_limits(self._config)
+        stage = FaceStage(detector=self._detector, tracker=Tracker(), limits=limits)
+        self._stages.append(stage)
         return FacesWorker(
             camera=camera.name,
             newest=newest,
-            stage=FaceStage(detector=self._detector, tracker=Tracker(), limits=limits),
+            stage=stage,
             turn=turn,
             out=self._faces,
             beat=lambda: self._beat(f"faces:{camera.name}"),
@@ -291,7 +317,7 @@ class Parts:
         return RecogniseWorker(
             faces=self._faces,
             recogniser=self._recogniser,
-            identity=IdentityStage(self._matcher, options=wiring.vote_options(self._config)),
+            identity=self._identity,
             muster=self._presence.muster,
             zones=zones,
             submit=self.submit,
@@ -307,6 +333,7 @@ class Parts:
 
     def _tick(self, now_ns: int) -> None:
         """Look at the register and show the muster; about once a second, in the ``recognise`` thread."""
+        self._take_configs()
         self._follow_register(now_ns)
         self._recogniser.tick(now_ns)
         now = self._presence.tick(now_ns)

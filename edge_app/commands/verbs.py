@@ -4,6 +4,7 @@
 
     identify            who it is: software, engine, register, cameras, clock, delivery
     muster              a muster now, as an event and retained; the answer has the headcount
+    reload              read the configuration again; take what can be taken without a restart
     engine  engine=ID   take this engine into use (``cpu``: none); with rollback=true, the one before
 
 Everything else needs hands on the box. An engine is taken into use by the command line's own program,
@@ -17,6 +18,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.commands.desk import VerbFailed
+from edge_app.commands.live_keys import changed_keys, is_live, with_live_keys
+from edge_app.config import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from edge_app.engines.store import EngineStore
     from edge_app.records import PresenceSnapshot
 
-VERBS: Final = ("identify", "muster", "engine")
+VERBS: Final = ("identify", "muster", "reload", "engine")
 _ACTIVATE_S: Final = 300
 _LAST_WORDS: Final = 180
 
@@ -48,6 +51,7 @@ class BoxVerbs:
         status: what delivery says about itself now.
         muster_now: has a muster published by the thread that keeps it; None if that took too long.
         engines: the box's engines; None where there are none.
+        take_over: has the running stages take the live keys of a configuration; whether that was in time.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class BoxVerbs:
         status: Callable[[], DeliveryStatus],
         muster_now: Callable[[], PresenceSnapshot | None],
         engines: EngineStore | None,
+        take_over: Callable[[Config], bool],
     ) -> None:
         self._config = config
         self._source = source
@@ -70,10 +75,11 @@ class BoxVerbs:
         self._status = status
         self._muster_now = muster_now
         self._engines = engines
+        self._take_over = take_over
 
     def table(self) -> dict[str, Verb]:
         """Return the verbs by their names."""
-        return dict(zip(VERBS, (self.identify, self.muster, self.engine), strict=True))
+        return dict(zip(VERBS, (self.identify, self.muster, self.reload, self.engine), strict=True))
 
     def identify(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
         """Say who the box is and how it does."""
@@ -106,6 +112,21 @@ class BoxVerbs:
             "unknown": len(snapshot.unknown),
             "blind": [one.camera for one in snapshot.cameras if one.blind_since_ns is not None],
         }
+
+    def reload(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
+        """Read the configuration again; say which keys now count, and which wait for a restart."""
+        _only(args, ())
+        if self._source is None:
+            raise VerbFailed("this box was not started from a configuration file")
+        wanted = load_config(self._source)
+        changed = changed_keys(self._config, wanted)
+        live = [key for key in changed if is_live(key)]
+        if live:
+            now = with_live_keys(self._config, wanted)
+            if not self._take_over(now):
+                raise VerbFailed("the change was not taken in time; the box may be busy or stopping")
+            self._config = now
+        return {"taken": live, "needs_restart": [key for key in changed if not is_live(key)]}
 
     def engine(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
         """Choose the engine; the box tries it in the shadow of the old one before it exchanges them."""

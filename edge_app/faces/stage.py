@@ -35,6 +35,10 @@ class FaceStage:
         self._tracker = tracker
         self._limits = limits or QualityLimits()
 
+    def use_limits(self, limits: QualityLimits) -> None:
+        """Judge faces by other limits, from the next frame on; any thread."""
+        self._limits = limits
+
     def process(self, frame: Frame) -> FrameFaces:
         """Return the faces of `frame` that belong to a track, and the tracks that ended by now.
 

@@ -76,6 +76,11 @@ class LiveMatcher:
             self.reload_if_changed()
         return self._matcher
 
+    def use_threshold(self, threshold: float) -> None:
+        """Name people from another similarity on; the register stays as it is."""
+        self._threshold = threshold
+        self._matcher = self._matcher_of(self._matcher.snapshot)
+
     def reload_if_changed(self) -> bool:
         """Look at the file now; returns whether it was read again. Never raises: see `problem`."""
         try:

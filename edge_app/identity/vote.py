@@ -83,6 +83,10 @@ class IdentityStage:
         self._tracks: dict[tuple[str, str], _Track] = {}
         self._frames: dict[str, tuple[int, int]] = {}
 
+    def use_options(self, options: VoteOptions) -> None:
+        """Decide by other options; tracks under way keep the evidence they have, as it was weighed."""
+        self._options = options
+
     def wants_embedding(self, camera: str, track: str, quality: Quality, mono_ns: int) -> bool:
         """Return whether this view is worth the recogniser's time.
 

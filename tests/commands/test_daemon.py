@@ -94,6 +94,11 @@ def test_a_running_box_obeys_its_operator_and_nobody_else(
         listener.wait_for(lambda: len(listener.of("muster")) > musters)
         engine = room.ask("engine", signed(keys["room"], "engine", "--arg", "rollback=true"))
         assert ("done", None) == (engine["outcome"], engine["data"]["active"])
+        rig.config["quality"] = {"min_face_px": 4000}
+        rig.config["decide"] = {"min_views": 5}
+        rig.command("run")  # writes the changed file
+        reload = room.ask("reload", signed(keys["room"], "reload"))
+        assert ["decide.min_views", "quality.min_face_px"] == reload["data"]["taken"]
         assert "unknown_verb" == room.ask("dance", signed(keys["room"], "dance"))["reason"]
 
         answered = len(room.answers)
@@ -113,7 +118,11 @@ def test_a_running_box_obeys_its_operator_and_nobody_else(
     listener.wait_for(lambda: listener.of("box_stop"))
 
     outcomes = [(e["verb"], e["outcome"]) for e in listener.of("command") if e["verb"] != "none"]
-    done = [("identify", "done"), ("identify", "refused"), ("muster", "done"), ("engine", "done")]
+    done = [
+        ("identify", "done"),
+        ("identify", "refused"),
+        *((v, "done") for v in ("muster", "engine", "reload")),
+    ]
     assert [*done, ("dance", "refused"), ("identify", "done")] == outcomes
     assert {"control-room"} == {e["by"] for e in listener.of("command") if "by" in e}
 

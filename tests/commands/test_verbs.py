@@ -6,14 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from edge_app.clock import SystemClock
 from edge_app.commands.desk import VerbFailed
 from edge_app.commands.verbs import BoxVerbs
+from edge_app.config.load import load_config
 from edge_app.config.schema import Config
 from edge_app.delivery.event import EnvelopeContext
 from edge_app.delivery.options import DeliveryStatus
 from edge_app.engines.store import EngineStore
+from edge_app.errors import ConfigError
 from edge_app.records import CameraState, PersonSeen, PresenceSnapshot
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ def verbs(tmp_path: Path) -> Callable[..., BoxVerbs]:
             "status": lambda: STATUS,
             "muster_now": lambda: SNAPSHOT,
             "engines": EngineStore(tmp_path, trusted=()),
+            "take_over": lambda _config: True,
         }
         return BoxVerbs(**{**given, **changes})
 
@@ -78,7 +82,7 @@ def test_a_muster_that_does_not_come_is_a_failure(verbs: Callable[..., BoxVerbs]
         verbs(muster_now=lambda: None).muster({})
 
 
-@pytest.mark.parametrize("verb", ["identify", "muster", "engine"])
+@pytest.mark.parametrize("verb", ["identify", "muster", "reload", "engine"])
 def test_arguments_that_a_verb_does_not_have_are_refused(verbs: Callable[..., BoxVerbs], verb: str) -> None:
     """A typing error must not be taken for something else."""
     with pytest.raises(VerbFailed, match="unknown arguments: x"):
@@ -124,3 +128,63 @@ def test_an_activation_that_fails_says_why(verbs: Callable[..., BoxVerbs]) -> No
     """The command line's own words: here its configuration is missing."""
     with pytest.raises(VerbFailed, match="DSR-100"):
         verbs().engine({"engine": "cpu"})
+
+
+def write_config(path: Path, **changes: Any) -> None:
+    """Write the fixture's configuration with other sections."""
+    tree = {
+        "box": {"site": "north", "node": "box-1"},
+        "cameras": [
+            {"name": "cam", "zone": "z1", "source": {"kind": "folder", "path": str(path.parent / "x")}}
+        ],
+        "delivery": {"brokers": [{"host": "127.0.0.1"}], "outbox": str(path.parent / "o.db")},
+        "presence": {},
+        **changes,
+    }
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def test_reload_takes_what_is_live_and_names_what_waits(
+    verbs: Callable[..., BoxVerbs], tmp_path: Path
+) -> None:
+    """The judgements at once, the rest at the next start; asked again, nothing is new but what waits."""
+    path = tmp_path / "box.yaml"
+    write_config(path)
+    taken: list[Config] = []
+    made = verbs(config=load_config(path), take_over=lambda config: taken.append(config) or True)
+    assert {"taken": [], "needs_restart": []} == made.reload({})
+
+    write_config(
+        path,
+        recogniser={"threshold": 0.5, "model": "m.json"},
+        quality={"max_yaw_deg": 10},
+        log={"level": "debug"},
+    )
+    waits = ["log.level", "recogniser.model"]
+    live = ["quality.max_yaw_deg", "recogniser.threshold"]
+    assert {"taken": live, "needs_restart": waits} == made.reload({})
+    assert {"taken": [], "needs_restart": waits} == made.reload({})
+    (config,) = taken
+    assert (0.5, 10.0, "info") == (config.recogniser.threshold, config.quality.max_yaw_deg, config.log.level)
+    assert "dsr_inception" in str(config.recogniser.model)
+
+
+def test_a_configuration_that_is_wrong_is_not_taken(verbs: Callable[..., BoxVerbs], tmp_path: Path) -> None:
+    """The box goes on with what it has, and the answer says which key is wrong."""
+    path = tmp_path / "box.yaml"
+    write_config(path, quality={"min_face_px": -1})
+    with pytest.raises(ConfigError, match="min_face_px"):
+        verbs(take_over=lambda _config: pytest.fail("taken")).reload({})
+
+
+def test_a_change_that_is_not_taken_in_time_is_a_failure(
+    verbs: Callable[..., BoxVerbs], tmp_path: Path
+) -> None:
+    """And is tried again the next time."""
+    path = tmp_path / "box.yaml"
+    write_config(path)
+    made = verbs(config=load_config(path), take_over=lambda _config: False)
+    write_config(path, decide={"min_views": 7})
+    for _ in range(2):
+        with pytest.raises(VerbFailed, match="not taken in time"):
+            made.reload({})

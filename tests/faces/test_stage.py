@@ -50,6 +50,18 @@ def test_rejected_face_is_told_without_a_crop(detector: CenterFace, portrait: Pi
     assert ("t000001", Rejection.TOO_SMALL, None) == (face.track, face.quality.rejection, face.crop)
 
 
+def test_other_limits_count_from_the_next_frame_on(stage: FaceStage, portrait: Pixels) -> None:
+    """A running box takes them over; the track goes on."""
+    before = stage.process(frame(portrait, 0)).faces[0]
+    stage.use_limits(QualityLimits(min_face_px=500))
+    after = stage.process(frame(portrait, 1)).faces[0]
+    assert (before.track, None, Rejection.TOO_SMALL) == (
+        after.track,
+        before.quality.rejection,
+        after.quality.rejection,
+    )
+
+
 def test_track_ends_with_the_frame_that_finds_it_gone(stage: FaceStage, portrait: Pixels) -> None:
     """An empty tunnel ends the track after its silence, once."""
     empty = np.zeros_like(portrait)

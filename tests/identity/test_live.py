@@ -15,6 +15,7 @@ import structlog.testing
 from edge_app.errors import GalleryError
 from edge_app.identity.gallery import Gallery, NewPhoto
 from edge_app.identity.live import LiveMatcher
+from edge_app.records import Embedding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +152,18 @@ def test_writer_at_work_delays_nothing_and_loses_nothing(
         assert live.problem is None
         writer.execute("ROLLBACK")
     assert live().refs == ("A1",)
+
+
+def test_another_threshold_counts_at_once_and_stays_when_the_register_changes(
+    gallery: Gallery, clock: Any, unit: Unit, photo: Maker
+) -> None:
+    """Every match carries it; nobody is forgotten."""
+    gallery.add(ref="A1", name="Ada", photos=[photo("one", unit(a=1.0))])
+    live = _live(gallery, clock)
+    seen = Embedding(unit(a=1.0), MODEL, PREPROCESS)
+    assert 0.4 == live().match(seen).threshold
+    live.use_threshold(0.7)
+    assert ("A1", 0.7) == (live().match(seen).person_ref, live().match(seen).threshold)
+    gallery.add(ref="B2", name="Bo", photos=[photo("two", unit(b=1.0))])
+    clock.sleep(2)
+    assert (("A1", "B2"), 0.7) == (live().refs, live().match(seen).threshold)
