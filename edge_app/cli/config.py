@@ -55,7 +55,8 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    text = Path(__file__).with_name("box.example.yaml").read_text(encoding="utf-8")
+    example = Path(__file__).with_name("box.example.yaml").read_text(encoding="utf-8")
+    text = _with_models_found(example, beside=Path() if args.out is None else args.out.parent)
     if args.out is None:
         print(text, end="")
         return 0
@@ -66,3 +67,14 @@ def _new(args: argparse.Namespace) -> int:
         raise ConfigError(f"cannot write {args.out} ({error.strerror})", fix="give another --out") from None
     print(f"wrote {args.out}; edit it, then: dsr-edge config check --config {args.out}")
     return 0
+
+
+def _with_models_found(text: str, *, beside: Path) -> str:
+    """Return the example with the models' paths as they are here, unless they stand `beside` the file."""
+    checkout = Path(__file__).resolve().parents[2]
+    folders = (Path(sys.prefix).parent / "models", checkout / "models", checkout / ".cache" / "models")
+    for name in ("centerface.json", "dsr_inception.json"):
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if found is not None and not (beside / "models" / name).is_file():
+            text = text.replace(f"models/{name}", str(found))
+    return text

@@ -48,9 +48,9 @@ def add_parser(subparsers: SubParsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Send one event; 0 when it was delivered or handed to the daemon, 7 when it waits in the outbox."""
-    from edge_app.wiring import delivery_options, load_config
     from edge_app.delivery.event import KINDS
     from edge_app.delivery.lock import is_owned
+    from edge_app.wiring import delivery_options, load_config
 
     if args.kind == "list":
         for kind in KINDS.values():

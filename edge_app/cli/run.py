@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.cli.parsers import add_config_option
+from edge_app.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
@@ -31,5 +33,16 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.daemon import Daemon
 
     config = load_config(args.config)
+    _check_show(args.show)
     log.configure(level=config.log.level, json=True if args.log_json else None)
     return Daemon.from_config(config, show=args.show, source=args.config).run()
+
+
+def _check_show(path: Path | None) -> None:
+    """Refuse what could not be written before a running box finds out."""
+    if path is None:
+        return
+    if path.suffix.lower() not in {".mp4", ".avi"} or not os.access(path.resolve().parent, os.W_OK):
+        raise ConfigError(
+            f"cannot write the video {path}", fix="give --show a .mp4 or .avi file in a folder you may write"
+        )

@@ -61,52 +61,6 @@ def load_config(path: Path | str) -> Config:
     return _absolute(config, file.resolve().parent)
 
 
-def missing_files(config: Config) -> list[Problem]:
-    """Return a problem for every file that the configuration names and that cannot be read.
-
-    Checks what must be there before a start: models, video files, folders, keys and certificates.
-    Devices and addresses are the doctor's to try.
-    """
-    return [
-        Problem(key=key, line=None, what=what, fix=f"put the file there or change {key}")
-        for key, path in _needed_files(config)
-        if (what := _why_unreadable(path))
-    ]
-
-
-def _needed_files(config: Config) -> Iterator[tuple[str, Path]]:
-    yield "detector.model", config.detector.model
-    yield "recogniser.model", config.recogniser.model
-    for i, camera in enumerate(config.cameras):
-        if camera.source.kind in {"file", "folder"}:
-            yield f"cameras[{i}].source.path", camera.source.path
-    planes = (("delivery", config.delivery.brokers), ("sparkplug", config.sparkplug.brokers))
-    for key_of, broker in ((f"{p}.brokers[{i}]", b) for p, brokers in planes for i, b in enumerate(brokers)):
-        tls = broker.tls
-        named = {"password_file": broker.password_file}
-        if tls is not None:
-            named |= {f"tls.{key}": getattr(tls, key) for key in ("ca_file", "cert_file", "key_file")}
-        for key, path in named.items():
-            if path is not None:
-                yield f"{key_of}.{key}", path
-    for i, consumer in enumerate(config.delivery.consumers):
-        yield f"delivery.consumers[{i}].key_file", consumer.key_file
-    for i, signer in enumerate(config.commands.keys):
-        yield f"commands.keys[{i}].public_file", signer.public_file
-
-
-def _why_unreadable(path: Path) -> str:
-    try:
-        if path.is_dir():
-            next(path.iterdir(), None)
-        else:
-            with path.open("rb"):
-                pass
-    except OSError as error:
-        return f"cannot read {path} ({error.strerror})"
-    return ""
-
-
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
@@ -209,6 +163,14 @@ def _follows_from_another(detail: ErrorDetails, error: ValidationError) -> bool:
     )
 
 
+#: For what the validator says in words of its own language.
+_PLAIN_WORDS = {
+    "tuple_type": "give a list: one line that begins with - for each item",
+    "path_type": "give a path, as text",
+    "model_type": "give keys and values, indented under it",
+    "model_attributes_type": "give keys and values, indented under it",
+    "dict_type": "give keys and values, indented under it",
+}
 _PATTERNS = {NAME_PATTERN: "use 1 to 32 letters, digits, _ or -"}
 
 
@@ -234,7 +196,8 @@ def _problem(detail: ErrorDetails, lines: Mapping[Location, int], tree: Mapping[
         return Problem(key=key, line=line, what=f"received {tag!r}", fix=f"use one of {expected}")
     shown = repr(received) if not isinstance(received, (dict, list)) else type(received).__name__
     pattern = str(detail.get("ctx", {}).get("pattern", ""))
-    message = _PATTERNS.get(pattern) or detail["msg"][0].lower() + detail["msg"][1:]
+    plain = detail["msg"][0].lower() + detail["msg"][1:]
+    message = _PATTERNS.get(pattern) or _PLAIN_WORDS.get(kind) or plain
     return Problem(key=_dotted(place), line=line, what=f"received {shown[:80]}", fix=message)
 
 

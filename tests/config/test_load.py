@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edge_app.config import Config, load_config, missing_files
+from edge_app.config import Config, load_config
 from edge_app.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "edge_app" / "cli" / "box.example.yaml"
@@ -103,6 +103,9 @@ def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None
         (("[{host: 127.0.0.1}]", "[]"), "delivery.brokers (line 7)"),
         (("clip.mp4", "clip.mp4, pace: slow"), "cameras[0].source.pace (line 5): received 'slow'"),
         (("zone: main", "zone: a/b"), "cameras[0].zone (line 4): received 'a/b'"),
+        (("[{host: 127.0.0.1}]", "here"), "delivery.brokers (line 7): received 'here'; give a list"),
+        (("path: clip.mp4", "path: 3"), "cameras[0].source.path (line 5): received 3; give a path, as text"),
+        (("{site: mine-1, node: box-01}", "3"), "box (line 1): received 3; give keys and values"),
     ],
 )
 def test_one_mistake_gives_its_key_its_line_and_the_fix(
@@ -156,22 +159,6 @@ def test_binary_and_absent_files_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"box: \xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(file)
-
-
-def test_missing_files_are_named_with_their_keys(tmp_path: Path) -> None:
-    """Well-formed is not enough: models, clips and keys must be readable."""
-    config = load_config(write(tmp_path, MINIMAL))
-    keys = [problem.key for problem in missing_files(config)]
-    assert ["detector.model", "recogniser.model", "cameras[0].source.path"] == keys
-
-
-def test_nothing_is_missing_once_the_files_are_there(tmp_path: Path) -> None:
-    """The same configuration passes when they exist."""
-    config = load_config(write(tmp_path, MINIMAL))
-    (tmp_path / "models").mkdir()
-    for name in ("models/centerface.json", "models/dsr_inception.json", "clip.mp4"):
-        (tmp_path / name).write_bytes(b"x")
-    assert [] == missing_files(config)
 
 
 def test_every_key_is_described() -> None:
