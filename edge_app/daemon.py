@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from edge_app.clock import SystemClock
-from edge_app.errors import DsrError
+from edge_app.errors import DsrError, SourceError
 from edge_app.health.notify import Notifier
 from edge_app.health.watchdog import StageSpec, Watchdog
 from edge_app.parts import Parts
@@ -40,7 +40,7 @@ STAGES: Final = (
     ("faces:%s", "finds, follows and judges faces", 15.0, 60.0),
     ("recognise", "embeds, matches, decides, keeps the presence ledger", 15.0, 60.0),
     ("delivery", "commits events and brings them to the broker", 30.0, 60.0),
-    ("sparkplug", "tells Sparkplug hosts; only where it is switched on", 120.0, 120.0),
+    ("sparkplug", "tells Sparkplug hosts; only where it is switched on", 30.0, 60.0),
 )
 
 
@@ -84,6 +84,7 @@ class Daemon:
         self._fault: Exception | None = None
         self._reason = "end_of_recordings"
         names = tuple(camera.name for camera in config.cameras)
+        self._live = any(camera.source.kind not in {"file", "folder"} for camera in config.cameras)
         stages = stage_table(names, sparkplug=config.sparkplug.group_id is not None)
         self._watchdog = Watchdog(stages, clock=clock, notify=notify)
         self._config = config
@@ -161,6 +162,9 @@ class Daemon:
             _log.error("stage_failed", stage=stage, error=error.what, fix=error.fix)
         else:
             _log.error("stage_failed", stage=stage, exc_info=error)
+        if isinstance(error, SourceError) and stage.startswith("capture:") and self._live:
+            self._watchdog.retire(stage)  # a recording that cannot be played does not blind the cameras
+            return
         self._fault = self._fault or error
         self.stop(f"fault in {stage}")
 

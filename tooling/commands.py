@@ -26,6 +26,9 @@ def demo(arguments: list[str]) -> int:
 
 def setup(arguments: list[str]) -> int:
     """Install everything (``setup demo``: only what the demo needs) and fetch the public assets."""
+    if arguments not in ([], ["demo"]):
+        print(f"no such set-up: {' '.join(arguments)}; there are: setup, and setup demo")
+        return 2
     light = arguments == ["demo"]
     python = environment.ensure(ROOT, environment.DEMO if light else environment.EVERYTHING)
     if not light:
@@ -58,12 +61,14 @@ def lint(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """Run the benchmarks, each printing its figure beside the bar; names select some of them."""
-    python = environment.ensure(ROOT, environment.EVERYTHING)
     found = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "__main__" in path.read_text()]
-    chosen = [path for path in found if not arguments or path.stem in arguments]
-    if not chosen:
-        print(f"no such benchmark; there are: {', '.join(path.stem for path in found)}")
+    unknown = sorted(set(arguments) - {path.stem for path in found})
+    if unknown:
+        names = ", ".join(path.stem for path in found)
+        print(f"no such benchmark: {', '.join(unknown)}; there are: {names}")
         return 2
+    chosen = [path for path in found if not arguments or path.stem in arguments]
+    python = environment.ensure(ROOT, environment.EVERYTHING)
     _python(python, ["-m", "field_test.assets"])
     results = []
     for path in chosen:

@@ -134,6 +134,7 @@ class Link:
         self._client: mqtt.Client | None = None
         self._up = False
         self._reason = ""
+        self._told = ""
         self._drop: str | None = None
         self._stopping = threading.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, guards nothing
@@ -210,7 +211,10 @@ class Link:
                 _close(client)
         reason = f"{broker.name}: {self._reason or 'connection ended'}"
         if not self._stopping.is_set():
-            _LOG.warning("link_down", broker=broker.name, reason=reason, was_up=was_up)
+            # A broker that stays away is one line, not one line an attempt.
+            tell = _LOG.warning if was_up or reason != self._told else _LOG.debug
+            tell("link_down", broker=broker.name, reason=reason, was_up=was_up)
+            self._told = reason
         self._report(LinkDown(conn=self._conn, reason=reason, was_up=was_up))
         return was_up
 

@@ -387,7 +387,7 @@ def _check_person(ref: str, name: str) -> None:
 
 def _nobody(ref: str, people: int) -> GalleryError:
     return GalleryError(
-        f"nobody is registered as {ref!r} ({people} people are registered)", fix="see `dsr-edge people list`"
+        f"nobody is registered as {ref!r} (registered: {people})", fix="see `dsr-edge people list`"
     )
 
 
