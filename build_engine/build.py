@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from build_engine import fingerprint as fingerprints
-from build_engine.inspect import NotInt8, inspect
+from build_engine.inspect import inspect
 from build_engine.layers import parse_layers
 from build_engine.sources import Source, find_source, load_model
-from build_engine.trt_api import BuildFailed, BuildRequest, Built
+from build_engine.trt_api import BuildRequest, Built
 from edge_app.engines.durable import replace_durably
-from edge_app.errors import ModelError
+from edge_app.errors import BuildFailed, ModelError, NotInt8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.errors import ModelError
+from edge_app.errors import ModelError, NotInt8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 #: The least share of the convolutions' multiply-accumulates that an INT8 engine runs in INT8.
 MIN_INT8_SHARE: Final = 0.90
 _UNKNOWN: Final = "not found"
-
-
-class NotInt8(ModelError):
-    """An engine that should compute in INT8 does not, or does where it should not."""
-
-    code = "DSR-411"
 
 
 @dataclass(frozen=True, slots=True)

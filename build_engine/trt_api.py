@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.errors import ModelError
+from edge_app.errors import BuildFailed, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,16 +42,6 @@ _ERROR_LEVELS: Final = ("ERROR", "INTERNAL_ERROR")
 _OUT_OF_MEMORY: Final = re.compile(
     r"out.?of.?memory|OutOfMemory|insufficient memory|cudaErrorMemory|bad_alloc"
 )
-
-
-class BuildFailed(ModelError):
-    """The builder gave no engine; `out_of_memory` says whether less workspace may help."""
-
-    code = "DSR-410"
-
-    def __init__(self, what: str, *, fix: str = "", out_of_memory: bool = False) -> None:
-        super().__init__(what, fix=fix)
-        self.out_of_memory = out_of_memory
 
 
 @dataclass(frozen=True, slots=True)

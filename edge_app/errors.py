@@ -8,7 +8,10 @@
     │   └── SourceLost                        it did, and stopped: retried with jitter
     ├── PhotoError              DSR-3xx   2   a photo cannot be used to register somebody
     ├── ModelError              DSR-4xx   4   a model file is missing, altered or does not fit
-    │   └── PreprocessMismatch                made with another preprocessing: never loaded
+    │   ├── PreprocessMismatch                made with another preprocessing: never loaded
+    │   ├── NotSigned                         an engine that no trusted key signed: never loaded
+    │   ├── BuildFailed                       a builder gave no engine
+    │   └── NotInt8                           an engine that is INT8 in name only
     ├── GalleryError            DSR-5xx   5   the register of people cannot be read or changed
     ├── OutboxError             DSR-6xx   6   the store of events cannot be used
     │   ├── OutboxLocked                      another process owns it
@@ -87,6 +90,28 @@ class PreprocessMismatch(ModelError):
     """An artefact was made with another preprocessing than this program's."""
 
     code = "DSR-401"
+
+
+class NotSigned(ModelError):
+    """An engine's manifest carries no signature of a key that this box trusts."""
+
+    code = "DSR-402"
+
+
+class BuildFailed(ModelError):
+    """The builder gave no engine; `out_of_memory` says whether less workspace may help."""
+
+    code = "DSR-410"
+
+    def __init__(self, what: str, *, fix: str = "", out_of_memory: bool = False) -> None:
+        super().__init__(what, fix=fix)
+        self.out_of_memory = out_of_memory
+
+
+class NotInt8(ModelError):
+    """An engine that should compute in INT8 does not, or does where it should not."""
+
+    code = "DSR-411"
 
 
 class GalleryError(DsrError):

@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from build_engine.cli import build_parser as build_engine_parser
 from edge_app import errors
 from edge_app.cli.main import build_parser
 from edge_app.commands.verbs import VERBS
@@ -121,7 +122,7 @@ def test_every_option_that_stands_alone_exists() -> None:
     """`--json` in a sentence belongs to a command of ours, or to one of the two tools named here."""
     known = {"--require-hashes", "--system-site-packages"}
     known |= set(re.findall(r"--[a-z-]+", _install_help()))
-    parsers = [build_parser()]
+    parsers = [build_parser(), build_engine_parser()]
     while parsers:
         parser = parsers.pop()
         known |= set(parser._option_string_actions)

@@ -82,7 +82,7 @@ def _row(store: EngineStore, engine_id: str) -> dict[str, Any]:
     )
     text = (
         f"{manifest.precision}{wanted}{share}, {manifest.model.size / 1e6:.2f} MB, {manifest.builder} "
-        f"{manifest.builder_version} for {manifest.gpu or manifest.compute_capability}, "
+        f"{manifest.builder_version} for {manifest.gpu or f'capability {manifest.compute_capability}'}, "
         f"signed by {stored.signed_by}, accuracy {_verdict(manifest.accepted)}"
     )
     return {"id": engine_id, "usable": True, "text": text}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.engines.durable import replace_durably
-from edge_app.errors import ModelError
+from edge_app.errors import ModelError, NotSigned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +27,6 @@ _ALGORITHM: Final = "ed25519"
 _ID_DIGITS: Final = 16
 _FIELDS: Final = 3
 _INSTALL: Final = 'pip install "dsr-edge[engine]"; JetPack has it as python3-cryptography'
-
-
-class NotSigned(ModelError):
-    """An engine's manifest carries no signature of a key that this box trusts."""
-
-    code = "DSR-412"
 
 
 @dataclass(frozen=True, slots=True)

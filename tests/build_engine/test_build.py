@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 from build_engine.build import BuildOptions, BuildResult, build_engine, free_mib
-from build_engine.inspect import NotInt8
-from build_engine.trt_api import TENSORRT_RTX, BuildFailed, Built, Toolkit
+from build_engine.trt_api import TENSORRT_RTX, Built, Toolkit
 from edge_app.engines.manifest import load_manifest
-from edge_app.errors import ModelError
+from edge_app.errors import BuildFailed, ModelError, NotInt8
 from tests import engine_models
 
 if TYPE_CHECKING:

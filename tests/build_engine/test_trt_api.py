@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.utils import Extractor
 
-from build_engine.inspect import NotInt8, inspect
+from build_engine.inspect import inspect
 from build_engine.layers import parse_layers
-from build_engine.trt_api import TENSORRT, TENSORRT_RTX, BuildFailed, BuildRequest, Toolkit
+from build_engine.trt_api import TENSORRT, TENSORRT_RTX, BuildRequest, Toolkit
 from edge_app.engines.store import plan_version
-from edge_app.errors import ModelError
+from edge_app.errors import BuildFailed, ModelError, NotInt8
 from tests import engine_models
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ import sys
 from pathlib import Path
 from build_engine.inspect import inspect
 from build_engine.layers import parse_layers
-from build_engine.trt_api import BuildFailed, BuildRequest, Toolkit
+from build_engine.trt_api import BuildRequest, Toolkit
+from edge_app.errors import BuildFailed
 toolkit, model = Toolkit("tensorrt-rtx"), Path(sys.argv[1]).read_bytes()
 def share(target):
     built = toolkit.build(model, BuildRequest(precision="int8", target=target), on_message=lambda _: None)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_app.engines.signing import NotSigned, TrustedKey, check_signature, make_key, sign, signature_path
-from edge_app.errors import ModelError
+from edge_app.engines.signing import TrustedKey, check_signature, make_key, sign, signature_path
+from edge_app.errors import ModelError, NotSigned
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import pytest
 
 from edge_app.engines import store as stores
 from edge_app.engines.machine import Gpu
-from edge_app.engines.signing import NotSigned, sign
+from edge_app.engines.signing import sign
 from edge_app.engines.store import Choice, plan_version
-from edge_app.errors import ModelError
+from edge_app.errors import ModelError, NotSigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
