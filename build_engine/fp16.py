@@ -92,7 +92,23 @@ def _at_opset(model: Any) -> Any:
         del result.metadata_props[:]
         result.metadata_props.extend(model.metadata_props)
     result.ir_version = max(result.ir_version, _IR_VERSION)
+    _constants_to_weights(result)
     return result
+
+
+def _constants_to_weights(model: Any) -> None:
+    """Turn Constant nodes (the version converter makes some) into initialisers, whose type is known."""
+    import onnx
+
+    for node in [n for n in model.graph.node if n.op_type == "Constant"]:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if value is None:
+            raise ModelError(f"the constant {node.output[0]!r} is no tensor", fix="export the network again")
+        weight = onnx.TensorProto()
+        weight.CopyFrom(value)
+        weight.name = node.output[0]
+        model.graph.initializer.append(weight)
+        model.graph.node.remove(node)
 
 
 def _store_int8_weights(model: Any) -> None:

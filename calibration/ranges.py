@@ -112,8 +112,8 @@ def scale_of(amax: float) -> float:
     Raises:
         ValueError: it is not a normal FP16 number (about 6e-5 .. 65504).
     """
-    scale = float(np.float16(amax / QMAX))
-    if not float(np.finfo(np.float16).tiny) <= scale < float("inf"):
+    limits = np.finfo(np.float16)
+    if not float(limits.tiny) <= amax / QMAX <= float(limits.max):
         msg = f"a range of {amax:g} gives a scale of {amax / QMAX:g}, which FP16 cannot hold"
         raise ValueError(msg)
-    return scale
+    return float(np.float16(amax / QMAX))
