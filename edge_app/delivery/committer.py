@@ -8,7 +8,6 @@ stays here, in order, and is tried again.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +70,7 @@ class Committer:
         self._retry_at = 0
         self._retry_ns = _RETRY_FIRST_NS
         self._added = self._taken = 0
+        self._undeletable: set[Path] = set()
         self.first_seq = outbox.next_seq
         self.committed = 0
         self.lost = 0
@@ -82,8 +82,8 @@ class Committer:
         return len(self._pending)
 
     def holds(self, path: Path) -> bool:
-        """Return whether the spooled file at `path` waits to be committed."""
-        return any(one.spooled == path for one in self._pending)
+        """Return whether the spooled file at `path` waits to be committed, or was and cannot be deleted."""
+        return path in self._undeletable or any(one.spooled == path for one in self._pending)
 
     def add(self, submission: Submission) -> None:
         """Take a submission."""
@@ -125,13 +125,20 @@ class Committer:
             if one.counted:
                 self._release()
             if one.spooled is not None:
-                with suppress(OSError):
-                    one.spooled.unlink()
+                self._unspool(one.spooled)
         self._taken += len(group)
         self._oldest_ns = now
         self._urgent = any(one.draft.priority == ALARM for one in self._pending)
         self._flushed()
         return {one.draft.priority for one in group}
+
+    def _unspool(self, path: Path) -> None:
+        """Delete a spooled file whose event is committed; one that stays is remembered, not sent again."""
+        try:
+            path.unlink()
+        except OSError as error:
+            self._undeletable.add(path)
+            _LOG.warning("spool_not_deleted", file=str(path), reason=error.strerror, fix="delete it by hand")
 
     def report_losses(self, now: int) -> set[int]:
         """Commit a ``gap`` event for every loss that has none; return the priorities that this made."""

@@ -15,6 +15,8 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from edge_app.delivery.database import max_pages, open_database, transaction, translated
 from edge_app.delivery.files import Ballast, SequenceCeiling, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from edge_app.delivery.options import OutboxOptions
     from edge_app.delivery.salvage import SavedRow
 
+_LOG = structlog.get_logger(__name__)
 _EVICT_AT_ONCE: Final = 512
 _TRIES: Final = 6
 _SLACK_PAGES: Final = 16
@@ -55,6 +58,7 @@ class Outbox(Tables):
         self._lock = OutboxLock(self.path)
         self._ceiling = SequenceCeiling(self.path)
         self._ballast = Ballast(self.path)
+        self._unreserved = False
         self._frozen = False
         try:
             fresh = not self.path.exists()
@@ -97,10 +101,19 @@ class Outbox(Tables):
                 if tries == _TRIES or not self._make_room(first=tries == 1):
                     raise
 
+    def _reserve(self, up_to: int) -> None:
+        """Note outside of the database how far numbers may have been given, for the day its file is lost."""
+        try:
+            self._ceiling.reserve(up_to)
+            self._unreserved = False
+        except OSError as error:  # the event matters more than the note about its number
+            if not self._unreserved:
+                _LOG.warning("sequence_not_reserved", reason=error.strerror, fix="free space on the disk")
+            self._unreserved = True
+
     def _append(self, drafts: Sequence[Draft], losses: Sequence[int]) -> list[int]:
         first = self.next_seq
-        with suppress(OSError):
-            self._ceiling.reserve(first + len(drafts))
+        self._reserve(first + len(drafts))
         rows: list[SavedRow] = []
         for seq, draft in enumerate(drafts, first):
             body = draft.body(seq)

@@ -12,6 +12,7 @@ from edge_app.errors import OutboxFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edge_app.delivery.event import Draft
     from edge_app.delivery.outbox import Outbox
@@ -97,3 +98,15 @@ def test_what_the_disk_does_not_take_stays_in_order_and_is_tried_again(
         len(released),
         committer.last_error,
     )
+
+
+def test_a_spooled_file_that_cannot_be_deleted_is_not_sent_again(
+    committer: Committer, clock: Any, make_draft: Callable[..., Draft], tmp_path: Path
+) -> None:
+    """Its event is committed; the file is remembered instead of being taken up again and again."""
+    stuck = tmp_path / "stuck"
+    stuck.mkdir()  # unlink() fails on a folder, also for root
+    committer.add(Submission(draft=make_draft(), counted=False, spooled=stuck))
+    clock.now_ns += 50 * MS
+    committer.commit(clock.now_ns)
+    assert (0, True) == (committer.waiting, committer.holds(stuck))
