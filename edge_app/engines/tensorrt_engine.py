@@ -31,8 +31,8 @@ _RECORD_AFTER: Final = 2
 _REBUILD: Final = "build it again here: dsr-engine build"
 
 
-def open_plan(engine: StoredEngine) -> TensorRtEngine:
-    """Open a checked engine on this box's GPU.
+def open_plan(engine: StoredEngine, *, graphs: bool = True) -> TensorRtEngine:
+    """Open a checked engine on this box's GPU; without `graphs` its work is queued kernel by kernel.
 
     Raises:
         ModelError: it was built for another GPU, release or version, or a library is missing.
@@ -56,9 +56,8 @@ def open_plan(engine: StoredEngine) -> TensorRtEngine:
             f"this box has {installed}",
             fix=_REBUILD,
         )
-    return TensorRtEngine(
-        engine.plan, trt=trt, buffers=PycudaBuffers(), backend=f"{manifest.builder}-{manifest.precision}"
-    )
+    backend = f"{manifest.builder}-{manifest.precision}"
+    return TensorRtEngine(engine.plan, trt=trt, buffers=PycudaBuffers(), backend=backend, graphs=graphs)
 
 
 class TensorRtEngine:
@@ -69,15 +68,17 @@ class TensorRtEngine:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
         buffers: memory and stream.
         backend: the name that stands in every event.
+        graphs: queue a batch size that comes again as one CUDA graph, where that can be recorded.
 
     Raises:
         ModelError: the runtime refuses the plan, or it has not one float32 input.
     """
 
-    def __init__(self, plan: bytes, *, trt: Any, buffers: Buffers, backend: str) -> None:
+    def __init__(self, plan: bytes, *, trt: Any, buffers: Buffers, backend: str, graphs: bool = True) -> None:
         self._backend = backend
         self._buffers: Buffers | None = buffers
         self._trt = trt
+        self._record = graphs
         with buffers.current():
             self._log = trt.Logger(trt.Logger.ERROR)
             self._runtime: Any = trt.Runtime(self._log)
@@ -147,7 +148,7 @@ class TensorRtEngine:
                 raise ModelError(f"{self._backend} refuses the input shape {shape}", fix=_REBUILD)
             self._batch = count
         self._seen[count] = self._seen.get(count, 0) + 1
-        if self._seen[count] > _RECORD_AFTER and count not in self._graphs:
+        if self._record and self._seen[count] > _RECORD_AFTER and count not in self._graphs:
             self._graphs[count] = buffers.capture(lambda: self._enqueue(count, buffers))
         graph = self._graphs.get(count)
         if graph is not None:
