@@ -262,12 +262,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """Whether a camera sees. `blind_since_ns` is None while it does; `reason` names why it does not."""
+    """Whether a camera sees. `blind_since_ns` is None while it does; `reason` names why it does not.
+
+    `impaired` names what is wrong with a camera that sees all the same (``lamp_out``, ``moved``, ``glare``).
+    """
 
     camera: str
     zone: str
     blind_since_ns: int | None = None
     reason: str | None = None
+    impaired: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""When a camera counts as blind, and how long to wait before it is tried again.
+"""When a camera counts as blind or impaired, and how long to wait before it is tried again.
 
-Both are arithmetic on times that are passed in, so that a night can be tested in a microsecond.
+All are arithmetic on times that are passed in, so that a night can be tested in a microsecond.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NS_PER_S: Final = 1_000_000_000
 _LARGEST_EXPONENT: Final = 30
 NO_FRAMES: Final = "no_frames"
+#: An impairment (a lamp out, a camera that was moved) is told, and its end is, after so long.
+_IMPAIRED_AFTER_S: Final = 6.0
 
 
 class Blindness:
@@ -34,11 +36,18 @@ class Blindness:
         self._saw_ns = now_ns
         self._reason = NO_FRAMES
         self._told: CameraState | None = None
+        self._noticed: tuple[str | None, int] = (None, now_ns)
+        self._impaired: str | None = None
 
     @property
     def blind(self) -> bool:
         """Whether it was said to be blind and has not seen since."""
         return self._told is not None
+
+    def noticed(self, impairment: str | None, mono_ns: int) -> None:
+        """Note what is wrong with a camera that sees all the same, None when nothing is."""
+        if impairment != self._noticed[0]:
+            self._noticed = (impairment, mono_ns)
 
     def saw(self, mono_ns: int) -> None:
         """Note a useful picture at `mono_ns`."""
@@ -55,13 +64,21 @@ class Blindness:
         ``blind_since_ns`` is when the last useful picture came, not when that was found out.
         """
         silent = now_ns - self._saw_ns >= self._after_ns
-        if silent == self.blind:
+        impaired = self._impaired
+        if not silent and now_ns - self._noticed[1] >= _IMPAIRED_AFTER_S * _NS_PER_S:
+            impaired = self._noticed[0]
+        if silent == self.blind and impaired == self._impaired:
             return None
+        self._impaired = impaired
         if not silent:
             self._told = None
-            return CameraState(camera=self._camera, zone=self._zone)
+            return CameraState(camera=self._camera, zone=self._zone, impaired=impaired)
         self._told = CameraState(
-            camera=self._camera, zone=self._zone, blind_since_ns=self._saw_ns, reason=self._reason
+            camera=self._camera,
+            zone=self._zone,
+            blind_since_ns=self._saw_ns,
+            reason=self._reason,
+            impaired=impaired,
         )
         return self._told
 

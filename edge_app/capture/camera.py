@@ -127,7 +127,9 @@ class Camera:
             state = self._blindness.check(now)
         if state is not None:
             event = "camera_sees" if state.blind_since_ns is None else "camera_blind"
-            _log.warning(event, camera=self.name, source=self._spec.shown, reason=state.reason)
+            _log.warning(
+                event, camera=self.name, source=self._spec.shown, reason=state.reason, impaired=state.impaired
+            )
             self._on_state(state)
 
     def _read_guarded(self) -> None:
@@ -172,15 +174,16 @@ class Camera:
         self._alive_ns = now
         sight = self._health.look(pixels, now)
         with self._lock:
-            if sight is Sight.CLEAR:
-                self._blindness.saw(now)
-            else:
+            if sight.blind:
                 self._blindness.saw_nothing(sight.value)
+            else:
+                self._blindness.saw(now)
+                self._blindness.noticed(None if sight is Sight.CLEAR else sight.value, now)
         frame = Frame(camera=self.name, index=self._frames - 1, mono_ns=now, pixels=pixels)
         while not (self._newest.put(frame) or self._newest.closed or self._stop.is_set()):
             self._alive_ns = self._clock.mono_ns()
             with self._lock:  # it waits for the detector: that is no blindness
-                if sight is Sight.CLEAR:
+                if not sight.blind:
                     self._blindness.saw(self._alive_ns)
 
     def _wait_before_retry(self, error: SourceError) -> None:

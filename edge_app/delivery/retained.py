@@ -126,6 +126,7 @@ def muster_fields(snapshot: PresenceSnapshot) -> dict[str, Any]:
                 sees=state.blind_since_ns is None,
                 blind_since_ns=state.blind_since_ns,
                 reason=state.reason,
+                impaired=state.impaired,
             )
             for state in snapshot.cameras
         ],

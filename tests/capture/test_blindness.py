@@ -45,6 +45,23 @@ def test_sees_again_with_the_first_picture(blindness: Blindness) -> None:
     assert 121 * S == state.blind_since_ns
 
 
+def test_impairment_is_told_when_it_lasts_and_when_it_is_over(blindness: Blindness) -> None:
+    """Once each, after six seconds; a shorter one is not worth a word."""
+
+    def watch(impaired: str | None, seconds: range) -> list[str | None]:
+        told = []
+        for second in seconds:
+            blindness.saw(second * S)
+            blindness.noticed(impaired, second * S)
+            state = blindness.check(second * S)
+            told += [] if state is None else [state.impaired]
+        return told
+
+    assert [] == watch(None, range(100, 110)) + watch("moved", range(110, 115)) + watch(None, range(115, 120))
+    assert ["moved"] == watch("moved", range(120, 140))
+    assert [None] == watch(None, range(140, 160))
+
+
 def test_darkness_is_blindness_with_its_name(blindness: Blindness) -> None:
     """Pictures in which there is nothing to see do not count, and the reason is theirs."""
     blindness.saw(101 * S)

@@ -16,7 +16,7 @@ from edge_app.capture.spec import SourceSpec
 from edge_app.clock import SystemClock
 from edge_app.errors import SourceError
 
-from .conftest import FRAMES, number_of, numbered
+from .conftest import FRAMES, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,8 @@ def test_black_pictures_make_a_camera_blind(tmp_path: Path) -> None:
 def test_slow_detector_does_not_make_a_camera_blind(tmp_path: Path) -> None:
     """While frames wait to be taken one by one, the camera sees."""
     for number in range(5, 10):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), numbered(number))
+        busy = np.random.default_rng(number).integers(0, 255, (90, 160, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), busy)
     spec = SourceSpec(kind="folder", location=str(tmp_path), pace="every_frame")
     rig = Rig(spec, blind_after_s=0.3)
     assert rig.newest.get(timeout=2) is not None

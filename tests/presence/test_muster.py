@@ -237,6 +237,29 @@ def test_blind_camera_raises_an_alarm_once_and_clears_it(muster: Muster) -> None
     assert () == muster.camera(sees, now_ns=51 * S)
 
 
+def test_impaired_camera_is_an_alarm_of_its_own_name(muster: Muster) -> None:
+    """Raised, exchanged for another one, cleared; the camera sees all the while."""
+
+    def take(impaired: str | None, at: int) -> list[tuple[object, object]]:
+        state = CameraState(camera="cam1", zone="drift", impaired=impaired)
+        return [
+            (e.data["alarm"]["id"], e.data["alarm"]["state"]) for e in muster.camera(state, now_ns=at * S)
+        ]  # type: ignore[index]
+
+    assert [] == take(None, 1)
+    assert [("camera_moved.cam1", "active")] == take("moved", 2)
+    assert [] == take("moved", 3)
+    assert [("camera_moved.cam1", "cleared"), ("camera_glare.cam1", "active")] == take("glare", 4)
+    assert [("camera_glare.cam1", "cleared")] == take(None, 5)
+
+
+def test_impairment_of_an_earlier_run_is_cleared_by_a_camera_that_is_well() -> None:
+    """And only by its own camera."""
+    muster = Muster(zones=ZONES, standing_alarms=("camera_moved.cam1", "camera_moved.cam2"))
+    made = muster.camera(CameraState(camera="cam1", zone="drift"), now_ns=5 * S)
+    assert ["camera_moved.cam1"] == [event.data["alarm"]["id"] for event in made]  # type: ignore[index]
+
+
 def test_alarm_of_an_earlier_run_is_cleared_when_the_camera_sees() -> None:
     """The box restarted while the camera was blind; the retained alarm must not stand for ever."""
     muster = Muster(zones=ZONES, standing_alarms=("camera_blind.cam1",))
