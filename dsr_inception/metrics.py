@@ -78,8 +78,9 @@ def threshold_at(impostors: Floats, far: float) -> float:
     if allowed < 1:
         msg = f"{len(impostors)} impostor scores cannot show a false-accept rate of {far}"
         raise ValueError(msg)
-    ranked = np.sort(np.asarray(impostors, np.float64))
-    return float(np.nextafter(ranked[len(ranked) - allowed - 1], np.inf))
+    place = len(impostors) - allowed - 1
+    highest_refused = np.partition(np.asarray(impostors), place)[place]
+    return float(np.nextafter(np.float64(highest_refused), np.inf))
 
 
 def true_accepts(scores: Floats, same: Bools, far: float) -> Share:
@@ -112,8 +113,9 @@ def by_people(hits: Bools, people: npt.NDArray[np.str_], *, draws: int = 1000, s
 
 def all_pairs(vectors: Floats, people: npt.NDArray[np.str_]) -> tuple[Floats, Bools]:
     """Return the cosine of every pair of `vectors` (N, D, unit length) and whether it is one person."""
-    rows, columns = np.triu_indices(len(people), 1)
-    return (vectors @ vectors.T)[rows, columns], people[rows] == people[columns]
+    _, owner = np.unique(people, return_inverse=True)
+    above = np.triu(np.ones((len(people), len(people)), bool), 1)
+    return (vectors @ vectors.T)[above], (owner[:, None] == owner[None, :])[above]
 
 
 def person_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp]) -> Floats:
