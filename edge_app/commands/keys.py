@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ID_DIGITS: Final = 16
-_INSTALL: Final = 'pip install "dsr-edge[engine]"; JetPack has it as python3-cryptography'
+_INSTALL: Final = 'pip install "dsr-edge[commands]"; JetPack has it as python3-cryptography'
 
 
 @dataclass(frozen=True, slots=True)

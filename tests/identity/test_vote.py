@@ -106,6 +106,14 @@ def test_registered_person_is_named_after_enough_views(unit: Unit) -> None:
     assert tunnel.end() is None
 
 
+def test_other_options_count_for_the_next_track(unit: Unit) -> None:
+    """A running box takes them over; a track that is under way keeps its evidence."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    tunnel.stage.use_options(VoteOptions(min_views=5))
+    assert [] == tunnel.views(*[unit(a=0.7)] * 4)
+    assert [(Decision.NAMED, "A")] == tunnel.views(unit(a=0.7))
+
+
 def test_better_views_weigh_more(unit: Unit) -> None:
     """Two blurred views like B against one sharp one like A: the weighted mean decides."""
     tunnel = Tunnel(gallery_of("a", "b"))
