@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-_METHODS = ("max", "percentile", "mse", "entropy")
+_METHODS = ("max", "percentile", "mse", "wide", "entropy")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="manifest of the plain ONNX",
     )
     measure.add_argument(
-        "--method", choices=_METHODS, default="mse", help="how a range is chosen (default: mse)"
+        "--method", choices=_METHODS, default="wide", help="how a range is chosen (default: wide)"
     )
     measure.add_argument("--out", type=Path, default=Path("models/dsr_inception.scales.json"))
     measure.add_argument("--no-equalise", action="store_true", help="leave the channels as they are")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FORMAT: Final = "dsr-scales-v1"
-METHOD: Final = "mse"
+METHOD: Final = "wide"
 #: A tensor that is zero on every picture still needs a scale; nothing is lost with this one.
 _DEAD_AMAX: Final = 1.0
 

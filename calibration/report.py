@@ -1,4 +1,4 @@
-"""Histograms of every quantised tensor with the four ranges, as one HTML page without a script.
+"""Histograms of every quantised tensor with all the ranges, as one HTML page without a script.
 
 The vertical axis is logarithmic: what a range cuts off is rare by nature and must still be seen.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WIDTH: Final = 520
 _HEIGHT: Final = 90
 _BARS: Final = 130
-_COLOURS: Final = {"max": "#888", "percentile": "#c60", "mse": "#06c", "entropy": "#090"}
+_COLOURS: Final = {"max": "#888", "percentile": "#c60", "mse": "#06c", "wide": "#a0c", "entropy": "#090"}
 
 
 def report_html(scales: Scales, histograms: Mapping[str, Histogram]) -> str:

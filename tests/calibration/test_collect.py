@@ -86,7 +86,7 @@ def test_scales_come_back_from_their_file(model: Any, tmp_path: Path) -> None:
     assert hashlib.sha256((tmp_path / "scales.json").read_bytes()).hexdigest() == found == digest
     assert scales.as_json() == loaded.as_json()
     assert loaded.tensors["side_pool"].scale == loaded.tensors["down"].scale
-    assert {"max", "percentile", "mse", "entropy"} == set(loaded.tensors["down"].by_method)
+    assert {"max", "percentile", "mse", "wide", "entropy"} == set(loaded.tensors["down"].by_method)
     page = report_html(scales, histograms)
     assert all(f"<b>{name}</b>" in page for name in quantised_tensors(model))
 

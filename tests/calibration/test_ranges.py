@@ -44,6 +44,14 @@ def test_max_cuts_off_nothing_and_percentile_its_share() -> None:
     assert histogram.clipped_share(METHODS["percentile"](histogram)) <= 1.1e-4
 
 
+def test_wide_is_half_way_between_mse_and_max() -> None:
+    """By their ratio: what is rare is cut off less than mse would."""
+    histogram = _histogram(np.random.default_rng(4).laplace(0, 1, 50_000))
+    narrow, wide, most = (METHODS[name](histogram) for name in ("mse", "wide", "max"))
+    assert narrow < wide < most
+    assert wide / narrow == pytest.approx(most / wide)
+
+
 def test_scale_is_an_fp16_number() -> None:
     """Both files and the cache share it to the bit; what FP16 cannot hold is refused."""
     scale = scale_of(3.21)
