@@ -41,11 +41,19 @@ def add_parser(subparsers: SubParsers) -> None:
         help="of the calibration pictures",
     )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
+    parser.add_argument(
+        "--sensitivity",
+        type=Path,
+        metavar="JSON",
+        help="also measure what each layer costs, and write it here",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, print their paths and what is in INT8."""
+    import json
+
     from build_engine.quantize import Pictures, quantize_files
     from edge_app.errors import ConfigError
 
@@ -60,4 +68,16 @@ def run(args: argparse.Namespace) -> int:
     for path in result.files:
         print(path)
     print(result.summary())
+    if args.sensitivity:
+        from build_engine.sensitivity import as_json, sensitivity, table
+        from calibration.collect import load_scales
+        from calibration.manifest import replace_file
+
+        if pictures is None:
+            raise ConfigError("the sensitivity report needs pictures", fix="add --pictures FOLDER")
+        crops = pictures.crops(load_scales(args.scales)[0])[::4]
+        network = result.network
+        layers = sensitivity(network.equal, network.quantised, network.scales, crops)
+        replace_file(args.sensitivity, (json.dumps(as_json(layers), indent=1) + "\n").encode())
+        print(table(layers))
     return 0

@@ -14,6 +14,7 @@ from build_engine import quantize
 from build_engine.correct import channel_means, correct_biases, waves
 from build_engine.fp16 import to_fp16
 from build_engine.qdq import insert_qdq, quantised_weights, share_in_int8, weight_scales
+from build_engine.sensitivity import sensitivity, table
 from build_engine.tune import scatter, tune_scales
 from calibration.collect import Scales, batch_of, choose_scales, observe, observe_channels
 from calibration.emit import parse_cache
@@ -169,8 +170,8 @@ def test_bias_correction_takes_the_mean_error_back(model: Any, scales: Scales) -
 
 
 def test_tuning_mends_a_range_that_is_wrong(model: Any, plain_scales: dict[str, float]) -> None:
-    """A range three times too wide is brought back, and nothing gets worse on the pictures it is tuned on."""
-    wrong = plain_scales | {"f2_depthwise": 3 * plain_scales["f2_depthwise"]}
+    """A range eight times too wide is narrowed, and nothing gets worse on the pictures it is tuned on."""
+    wrong = plain_scales | {"f2_depthwise": 8 * plain_scales["f2_depthwise"]}
     quantised = insert_qdq(model, wrong)
     reference = _embed(model, CROPS)
     limits = dict.fromkeys(("input", "f2_depthwise", "down"), 1e3)
@@ -207,6 +208,18 @@ def test_weight_beyond_fp16_is_refused(model: Any) -> None:
     kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1e6), kernel.name))
     with pytest.raises(ModelError, match="too large for FP16"):
         to_fp16(broken)
+
+
+def test_sensitivity_ranks_the_layers(model: Any, plain_scales: dict[str, float]) -> None:
+    """A layer whose range is ten times too narrow comes first, with the lowest signal-to-noise ratio."""
+    spoilt = plain_scales | {"f2_depthwise": plain_scales["f2_depthwise"] / 10}
+    layers = sensitivity(model, insert_qdq(model, spoilt), spoilt, CROPS[:3])
+    assert set(small.ORDINARY) == {layer.name for layer in layers}
+    assert "f2" == layers[0].name == min(layers, key=lambda layer: layer.snr_db).name
+    assert layers[0].alone_least <= layers[0].alone_mean < layers[-1].alone_mean
+    total = share_in_int8(insert_qdq(model, plain_scales)).mac_share
+    assert total == pytest.approx(sum(layer.mac_share for layer in layers))
+    assert "| f2 |" in table(layers)
 
 
 def test_missing_scale_is_named(model: Any) -> None:

@@ -1,0 +1,98 @@
+"""Which layer costs what: each convolution quantised alone, and how noisy each is in the whole network.
+
+``alone`` is the cosine of the embeddings when only this convolution is in INT8, least and mean over the
+pictures; ``snr_db`` is the power of the convolution's output over the power of its error in the fully
+quantised network, where the errors of all layers before it have arrived; ``mac_share`` says what
+keeping the layer in float would cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from build_engine.gate import cosines
+from build_engine.qdq import insert_qdq, share_in_int8
+from calibration.collect import Observer, batch_of
+from calibration.network import quantised_convolutions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One quantised convolution; `mac_share` is of the whole network, 0..1."""
+
+    name: str
+    reads: str
+    mac_share: float
+    alone_mean: float
+    alone_least: float
+    snr_db: float
+
+
+def sensitivity(
+    equal: Any, quantised: Any, scales: Mapping[str, float], crops: npt.NDArray[np.uint8]
+) -> list[Layer]:
+    """Return every quantised convolution of the network, the costliest first.
+
+    Args:
+        equal: the equalised float network.
+        quantised: the Q/DQ network made from it.
+        scales: amax / 127 by tensor.
+        crops: (N, 224, 224, 3) uint8 RGB.
+    """
+    nodes = quantised_convolutions(equal)
+    output = equal.graph.output[0].name
+    noise = _noise(equal, quantised, [node.output[0] for node in nodes], crops)
+    reference = _embeddings(equal, output, crops)
+    layers = []
+    for node in nodes:
+        name = node.output[0]
+        alone = insert_qdq(equal, scales, only=[name])
+        found = cosines(reference, _embeddings(alone, output, crops))
+        share = share_in_int8(alone).mac_share
+        layers.append(Layer(name, node.input[0], share, float(found.mean()), float(found.min()), noise[name]))
+    return sorted(layers, key=lambda layer: layer.alone_mean)
+
+
+def _embeddings(model: Any, output: str, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    observer = Observer(model, [output])
+    return np.concatenate([observer.run(batch_of(crop[None]))[output] for crop in crops])
+
+
+def _noise(equal: Any, quantised: Any, names: list[str], crops: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Return the signal-to-noise ratio of each tensor in decibels; infinite where there is no error."""
+    clean, noisy = Observer(equal, names), Observer(quantised, names)
+    power, error = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for crop in crops:
+        batch = batch_of(crop[None])
+        ours, theirs = clean.run(batch), noisy.run(batch)
+        for name in names:
+            power[name] += float((ours[name].astype(np.float64) ** 2).sum())
+            error[name] += float(((theirs[name].astype(np.float64) - ours[name]) ** 2).sum())
+    return {
+        name: float(10 * np.log10(power[name] / error[name])) if error[name] > 0 else float("inf")
+        for name in names
+    }
+
+
+def table(layers: Sequence[Layer]) -> str:
+    """Return the layers as a Markdown table."""
+    rows = [
+        f"| {layer.name} | {layer.mac_share:.2%} | {layer.alone_mean:.6f} | {layer.alone_least:.6f} "
+        f"| {layer.snr_db:.1f} |"
+        for layer in layers
+    ]
+    head = "| convolution | MACs | cosine alone, mean | least | SNR dB |\n|---|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
+def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return the layers as plain values."""
+    return [asdict(layer) for layer in layers]
