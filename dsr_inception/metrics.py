@@ -122,3 +122,13 @@ def person_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp])
     """Return each probe's best similarity to each person, (N, P): `owners` (G,) in 0..P-1, sorted."""
     starts = np.searchsorted(owners, np.arange(int(owners.max()) + 1))
     return np.maximum.reduceat(probes @ gallery.T, starts, axis=1)
+
+
+def template_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp]) -> Floats:
+    """Return each probe's similarity to the unit mean of each person's vectors, (N, P); as the box does.
+
+    `owners` (G,) in 0..P-1, sorted.
+    """
+    starts = np.searchsorted(owners, np.arange(int(owners.max()) + 1))
+    sums = np.add.reduceat(gallery, starts, axis=0)
+    return np.asarray(probes @ (sums / np.linalg.norm(sums, axis=1, keepdims=True)).T)

@@ -93,3 +93,10 @@ def test_all_pairs_counts_each_pair_once() -> None:
     """Three pictures of two people: one same pair, two different ones."""
     scores, same = metrics.all_pairs(np.eye(3), np.array(["a", "a", "b"]))
     assert ([True, False, False], 3) == (same.tolist(), len(scores))
+
+
+def test_template_scores_compare_with_the_mean_of_a_persons_vectors() -> None:
+    """Two vectors of one person on either side of a probe are, together, exactly like it."""
+    probes = np.array([[1.0, 0.0]])
+    gallery = np.array([[0.6, 0.8], [0.6, -0.8], [0.0, 1.0]])
+    np.testing.assert_allclose([[1.0, 0.0]], metrics.template_scores(probes, gallery, np.array([0, 0, 1])))
