@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from build_engine.fold import fold_batch_normalisation
+from build_engine.sources import golden_of
 from build_engine.split import split_residuals
 from edge_app.errors import ModelError
 from edge_app.faces.preprocess import CROP_SIZE, PREPROCESS_ID, PREPROCESS_SHA256
@@ -33,6 +34,8 @@ OUTPUT: Final = "embedding"
 OPSET: Final = 17
 #: Largest difference of any embedding component between Keras and ONNX Runtime.
 PARITY: Final = 1e-4
+#: Least cosine of a CPU runtime's golden embeddings; OpenVINO's BF16 was measured at .9999.
+MIN_GOLDEN: Final = 0.998
 LICENCE: Final = (
     "Research weights: trained on CelebA, for non-commercial research only; see MODEL_CARD.md. "
     "All ash and tunnel conditions in training and thresholds are simulated."
@@ -156,7 +159,8 @@ def write_model(
 ) -> Path:
     """Write ``NAME.onnx`` and its manifest ``NAME.json`` into `folder`; return the manifest's path.
 
-    Both are written aside, synced and renamed, the manifest last.
+    Both are written aside, synced and renamed, the manifest last. What the model says to the golden
+    pictures stands in the manifest; the box compares whatever runs it with that at every start.
     """
     content = proto.SerializeToString(deterministic=True)
     dim = proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -176,6 +180,8 @@ def write_model(
     }
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / f"{name}.onnx", content)
+    golden = golden_of(folder / f"{name}.onnx")
+    manifest["golden"] = golden | {"reference_sha256": manifest["sha256"], "min_cosine": MIN_GOLDEN}
     path = folder / f"{name}.json"
     _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
     return path

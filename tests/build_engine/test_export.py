@@ -138,3 +138,15 @@ def test_export_without_threshold_says_what_to_do(tmp_path: Path) -> None:
         export._threshold(None, tmp_path / "dsr_inception.json")
     (tmp_path / "t.json").write_text(json.dumps({"threshold": 0.5, "threshold_source": "x"}))
     assert (0.5, "x") == export._threshold(tmp_path / "t.json", tmp_path / "none.json")
+
+
+def test_golden_embeddings_stand_in_the_manifest(folded: Any, tmp_path: Path) -> None:
+    """Whatever runs the model on a box is compared with them at every start."""
+    from edge_app.embedding.opening import require_golden
+    from edge_app.engines.onnx_engine import OnnxEngine
+
+    path = export.write_model(folded, tmp_path, threshold=0.4, threshold_source="none", training={})
+    manifest = load_manifest(path)
+    assert manifest.golden is not None
+    assert manifest.sha256 == manifest.golden["reference_sha256"]
+    assert require_golden(OnnxEngine(manifest.path), manifest, manifest.golden) > 0.99999
