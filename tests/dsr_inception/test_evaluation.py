@@ -100,13 +100,12 @@ def _conditions(spread: float) -> tuple[dict[str, npt.NDArray[np.float32]], npt.
 
 def test_threshold_holds_in_every_condition() -> None:
     """The chosen threshold is the highest of the five, and none lets more than one in 200 in."""
-    vectors, people = _conditions(0.2)
+    vectors, people = _conditions(0.4)
     chosen = th.choose_threshold(vectors, people, draws=40)
     assert pytest.approx(max(chosen.per_condition.values()), abs=1e-3) == chosen.threshold
     assert {*th.CONDITIONS, "passage"} == set(chosen.per_condition)
     assert all(share <= th.FALSE_ACCEPTS == 5e-3 for share in chosen.false_accepts.values())
-    assert chosen.accepted["clean"] > chosen.accepted["dark_dust"] > 0.2
-    assert chosen.accepted["passage"] > chosen.accepted["dark_dust"]
+    assert chosen.accepted["clean"] >= chosen.accepted["passage"] > chosen.accepted["dark_dust"] > 0.2
     assert (40, 240) == (chosen.people, chosen.photos)
 
 
