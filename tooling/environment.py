@@ -33,6 +33,9 @@ _HANDLED: Final = re.compile(r"(?:Collecting|Processing|Requirement already sati
 #: Where nobody watches a terminal, say every so many packages how far it is.
 _EVERY: Final = 10
 _GIB: Final = 1 << 30
+#: Published as source only (a few Python files): built with the lock's own tools, not with newer ones.
+_SOURCE_ONLY: Final = ("tensorrt-rtx-cu12",)
+_BUILD_TOOLS: Final = ("setuptools", "wheel")
 
 
 class SetupError(Exception):
@@ -162,12 +165,18 @@ def _quiet(command: list[str]) -> bool:
 
 
 def _install(root: Path, python: Path, profile: Profile) -> None:
-    names = len({pin.name for pin in read_lock(root / profile.lock)})
+    pins = read_lock(root / profile.lock)
+    names = len({pin.name for pin in pins})
     print(f"set-up: installing {profile.lock} (about {names} packages, by version and hash)", flush=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     # What is never imported is never compiled: Python does it when it first imports a module.
-    locked = ["--no-compile", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", profile.lock]
-    _pip([*pip, *locked], root=root, names=names)
+    locked = ["--no-compile", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    if any(pin.name in _SOURCE_ONLY for pin in pins):
+        tools = root / ".venv" / "build-tools.txt"
+        tools.write_text("".join(pin.requirement for pin in pins if pin.name in _BUILD_TOOLS), "utf-8")
+        _pip([*pip, *locked, "-r", str(tools)], root=root, names=0)
+        locked += ["--no-binary", ",".join(_SOURCE_ONLY), "--no-build-isolation"]
+    _pip([*pip, *locked, "-r", profile.lock], root=root, names=names)
     itself = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", "."]
     _pip([*pip, *itself], root=root, names=0)
 

@@ -62,6 +62,13 @@ class Pin:
     marker: str
     hashes: frozenset[str]
 
+    @property
+    def requirement(self) -> str:
+        """The pin as a line of a requirements file, with its hashes."""
+        marker = f" ; {self.marker}" if self.marker else ""
+        hashes = "".join(f" --hash=sha256:{digest}" for digest in sorted(self.hashes))
+        return f"{self.name}=={self.version}{marker}{hashes}\n"
+
 
 def read_lock(path: Path) -> list[Pin]:
     """Return the pins of a lock, in order.
