@@ -24,6 +24,7 @@ from edge_app.errors import OutboxFull
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from edge_app.faces.stage import FaceStage
 from edge_app.faces.track import Tracker
+from edge_app.identity.calibration import path_beside
 from edge_app.identity.gallery import Gallery
 from edge_app.identity.live import LiveMatcher
 from edge_app.identity.vote import IdentityStage
@@ -206,6 +207,9 @@ class Parts:
             model_sha256=self._recogniser.model_sha256,
             preprocess_sha256=PREPROCESS_SHA256,
             threshold=self._threshold(),
+            calibration_path=None
+            if self._config.recogniser.threshold is not None
+            else path_beside(self._config.gallery.path),
             clock=self._clock,
         )
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_app.cli import people_calibrate
 from edge_app.cli.parsers import add_config_option
 from edge_app.cli.people_text import (
     best_quality,
@@ -59,6 +60,7 @@ def add_parser(subparsers: SubParsers) -> None:
     actions.add_parser("reembed", help="embed everybody again after a model change").set_defaults(
         run=_reembed
     )
+    people_calibrate.add_actions(actions)
     for command in actions.choices.values():
         add_config_option(command)
         command.add_argument("--json", action="store_true", help="for machines")

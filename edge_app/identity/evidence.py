@@ -195,11 +195,13 @@ class Evidence:
         options, means = self._options, self.means()
         best, second = two_best(means) if len(self) else (None, None)
         enough = len(self) >= options.min_views and self.weight >= options.min_weight
+        leader = None if best is None or self._matcher is None else self._matcher.refs[best]
         standing = _Standing(
-            person_ref=None if best is None or self._matcher is None else self._matcher.refs[best],
+            person_ref=leader,
             score=None if best is None else float(means[best]),
             lead=None if best is None or second is None else float(means[best] - means[second]),
-            threshold=0.0 if self._matcher is None else self._matcher.threshold,
+            threshold=0.0 if self._matcher is None else self._matcher.bar_of(leader),
+            strict=1.0 if self._matcher is None else self._matcher.lead_of(leader),
             enough=enough,
             enough_for_unknown=enough and (ended or len(self) >= options.unknown_views),
         )
@@ -218,13 +220,16 @@ class _Standing:
     score: float | None
     lead: float | None
     threshold: float
+    strict: float
     enough: bool
     enough_for_unknown: bool
 
     def passes(self, threshold: float, margin: float) -> bool:
-        """Return whether the leader has this similarity and this lead."""
+        """Return whether the leader has this similarity and this lead (more, if they have a look-alike)."""
         return (
-            self.score is not None and self.score >= threshold and (self.lead is None or self.lead >= margin)
+            self.score is not None
+            and self.score >= threshold
+            and (self.lead is None or self.lead >= margin * self.strict)
         )
 
     def named(self) -> Verdict:

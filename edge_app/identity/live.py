@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_app.errors import GalleryError
-from edge_app.identity import store
+from edge_app.identity import calibration, store
 from edge_app.identity.match import Matcher, Pooling
 from edge_app.identity.snapshot import GallerySnapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_app.clock import Clock
     from edge_app.identity.gallery import Gallery
 
@@ -35,6 +37,8 @@ class LiveMatcher:
         clock: for the interval.
         every_s: how often the file is looked at.
         pooling: see `Matcher`.
+        calibration_path: the file with people's own thresholds; they count instead of `threshold` if they
+            were made with this model.
 
     Raises:
         GalleryError: the register is there and cannot be used: said at the start, not found out later.
@@ -50,8 +54,10 @@ class LiveMatcher:
         clock: Clock,
         every_s: float = 1.0,
         pooling: Pooling = Pooling.TEMPLATE,
+        calibration_path: Path | None = None,
     ) -> None:
         self._gallery = gallery
+        self._calibration = calibration_path
         self._key = (model_sha256, preprocess_sha256)
         self._threshold = threshold
         self._clock = clock
@@ -77,8 +83,8 @@ class LiveMatcher:
         return self._matcher
 
     def use_threshold(self, threshold: float) -> None:
-        """Name people from another similarity on; the register stays as it is."""
-        self._threshold = threshold
+        """Name people from another similarity on, instead of any calibration; the register stays as it is."""
+        self._threshold, self._calibration = threshold, None
         self._matcher = self._matcher_of(self._matcher.snapshot)
 
     def reload_if_changed(self) -> bool:
@@ -104,7 +110,8 @@ class LiveMatcher:
                 fix="put the file back, or restart to start without it",
             )
         # The version as well: two changes within one tick of the file system's clock look alike outside.
-        changed = self._seen != (store.signature(self._gallery.path), *self._gallery.state())
+        now = (store.signature(self._gallery.path), *self._gallery.state(), self._calibrated())
+        changed = self._seen != now
         if not changed:
             self._well_again()
         return changed
@@ -115,10 +122,25 @@ class LiveMatcher:
         self.problem = None
 
     def _load(self) -> Matcher:
-        before = store.signature(self._gallery.path)
+        before, calibrated = store.signature(self._gallery.path), self._calibrated()
         snapshot = self._gallery.snapshot(model_sha256=self._key[0], preprocess_sha256=self._key[1])
-        self._seen = (before, snapshot.gallery_id, snapshot.version)
+        self._seen = (before, snapshot.gallery_id, snapshot.version, calibrated)
         return self._matcher_of(snapshot)
 
+    def _calibrated(self) -> object:
+        return None if self._calibration is None else store.signature(self._calibration)
+
     def _matcher_of(self, snapshot: GallerySnapshot) -> Matcher:
-        return Matcher(snapshot=snapshot, threshold=self._threshold, pooling=self._pooling)
+        found = None if self._calibration is None else calibration.load(self._calibration)
+        if found is not None and (found.model_sha256, found.preprocess_sha256) != self._key:
+            _log.warning("calibration_of_another_model", fix="run `dsr-edge people calibrate`")
+            found = None
+        if found is None:
+            return Matcher(snapshot=snapshot, threshold=self._threshold, pooling=self._pooling)
+        return Matcher(
+            snapshot=snapshot,
+            threshold=found.threshold,
+            pooling=self._pooling,
+            bars=found.people,
+            strict=found.strict,
+        )

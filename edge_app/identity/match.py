@@ -8,7 +8,7 @@ the second best *other* person and the vote over a track decide that (`vote`).
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,10 +16,15 @@ from edge_app.errors import GalleryError
 from edge_app.records import Match
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     import numpy.typing as npt
 
     from edge_app.identity.snapshot import GallerySnapshot
     from edge_app.records import Embedding
+
+#: How much more lead people need who look like somebody else in the register.
+STRICT_LEAD: Final = 2.0
 
 
 class Pooling(str, Enum):
@@ -44,13 +49,23 @@ class Matcher:
         snapshot: the register's embeddings.
         threshold: similarity from which a person may be named, -1..1; carried into every `Match`.
         pooling: how a person's photos are pooled.
+        bars: people's own thresholds, where they were calibrated.
+        strict: people who look like somebody else in the register: they need `STRICT_LEAD` times the lead.
     """
 
     def __init__(
-        self, *, snapshot: GallerySnapshot, threshold: float, pooling: Pooling = Pooling.TEMPLATE
+        self,
+        *,
+        snapshot: GallerySnapshot,
+        threshold: float,
+        pooling: Pooling = Pooling.TEMPLATE,
+        bars: Mapping[str, float] | None = None,
+        strict: Collection[str] = (),
     ) -> None:
         self.snapshot = snapshot
         self.threshold = threshold
+        self._bars = dict(bars or {})
+        self._strict = frozenset(strict)
         people = len(snapshot.refs)
         starts = np.searchsorted(snapshot.owners, np.arange(people))
         vectors = snapshot.vectors
@@ -71,6 +86,14 @@ class Matcher:
     def version(self) -> int:
         """The register's version."""
         return self.snapshot.version
+
+    def bar_of(self, person_ref: str | None) -> float:
+        """Return the similarity from which this person may be named; the common one for nobody."""
+        return self.threshold if person_ref is None else self._bars.get(person_ref, self.threshold)
+
+    def lead_of(self, person_ref: str | None) -> float:
+        """Return by how much the lead that this person needs is multiplied."""
+        return STRICT_LEAD if person_ref in self._strict else 1.0
 
     def scores(self, embedding: Embedding) -> npt.NDArray[np.float32]:
         """Return the similarity to every person, (P,) float32, -1..1.
@@ -110,7 +133,7 @@ class Matcher:
             score=-1.0 if best is None else float(scores[best]),
             second_ref=None if second is None else self.refs[second],
             second_score=-1.0 if second is None else float(scores[second]),
-            threshold=self.threshold,
+            threshold=self.bar_of(None if best is None else self.refs[best]),
             gallery_version=self.version,
         )
 
@@ -129,6 +152,11 @@ def two_best(scores: npt.NDArray[np.floating]) -> tuple[int | None, int | None]:
     if left is None or (right is not None and scores[right] > scores[left]):
         return best, right
     return best, left
+
+
+def templates_of(snapshot: GallerySnapshot) -> npt.NDArray[np.float32]:
+    """Return the mean embedding of every person of `snapshot`, (P, D) float32 of unit length."""
+    return _templates(snapshot.vectors, np.searchsorted(snapshot.owners, np.arange(len(snapshot.refs))))
 
 
 def _templates(vectors: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:

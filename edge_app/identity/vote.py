@@ -254,7 +254,7 @@ class IdentityStage:
             person_ref=now.person_ref,
             reason=reason,
             score=now.score,
-            threshold=matcher.threshold,
+            threshold=matcher.bar_of(now.person_ref),
             margin=now.margin,
             quality=state.evidence.weight / views if views else state.quality,
             votes=views,

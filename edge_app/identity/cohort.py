@@ -1,0 +1,135 @@
+"""Strangers as embeddings: what the acceptance threshold is calibrated against.
+
+Made by the operator from photos of people who are not registered, one person a photo. Photos that are
+already aligned (square, the face in the middle, as research sets have them) and others are told apart
+by finding the face in them. The file has embeddings and hashes only, and no names; it is biometric data
+all the same, and is written for its owner alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge_app.errors import GalleryError, PhotoError
+from edge_app.faces.preprocess import PREPROCESS_SHA256, align
+from edge_app.identity.photos import read_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from edge_app.faces.detect import Detector
+    from edge_app.identity.enrol import Embedder
+
+_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_BATCH: Final = 8
+_LEAST_PX: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """(M, D) float32 embeddings of unit length by one model, one a person."""
+
+    vectors: npt.NDArray[np.float32]
+    model_sha256: str
+    preprocess_sha256: str
+
+
+def build(folder: Path, *, detector: Detector, recogniser: Embedder) -> tuple[Cohort, int]:
+    """Embed the largest face of every photo in `folder` (and below); return them, and how many had none.
+
+    Raises:
+        GalleryError: no photo in the folder has a usable face.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    crops, without = [], 0
+    vectors: list[npt.NDArray[np.float32]] = []
+    for path in paths:
+        crop = _crop(path, detector)
+        if crop is None:
+            without += 1
+            continue
+        crops.append(crop)
+        if len(crops) == _BATCH:
+            vectors += _embedded(crops, recogniser)
+            crops = []
+    vectors += _embedded(crops, recogniser)
+    if not vectors:
+        raise GalleryError(
+            f"none of {len(paths)} photos in {folder} has a usable face", fix="give a folder of photos"
+        )
+    return Cohort(np.stack(vectors), recogniser.model_sha256, PREPROCESS_SHA256), without
+
+
+def save(path: Path, cohort: Cohort) -> None:
+    """Write the cohort, mode 0600.
+
+    Raises:
+        GalleryError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+            np.savez(
+                file,
+                vectors=cohort.vectors,
+                model=np.array(cohort.model_sha256),
+                preprocess=np.array(cohort.preprocess_sha256),
+            )
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise GalleryError(f"{path} cannot be written: {error.strerror}", fix="give another --out") from error
+
+
+def load(path: Path, *, model_sha256: str) -> Cohort:
+    """Read a cohort made by the model in use.
+
+    Raises:
+        GalleryError: no such file, not a cohort, damaged, or of another model or preprocessing.
+    """
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            found = Cohort(
+                np.asarray(file["vectors"], np.float32), str(file["model"]), str(file["preprocess"])
+            )
+    except Exception as error:  # a damaged archive fails in a dozen ways
+        raise GalleryError(
+            f"{path} is not a cohort that can be read: {error}", fix="make it with `dsr-edge people cohort`"
+        ) from error
+    if (found.model_sha256, found.preprocess_sha256) != (model_sha256, PREPROCESS_SHA256):
+        raise GalleryError(
+            f"{path} was made with model {found.model_sha256[:12]}, in use is {model_sha256[:12]}",
+            fix="make it again with `dsr-edge people cohort`",
+        )
+    norms = np.linalg.norm(found.vectors, axis=-1)
+    if found.vectors.ndim != 2 or not np.all(np.abs(norms - 1.0) < 1e-3):  # noqa: PLR2004
+        raise GalleryError(
+            f"{path} has no embeddings of length 1", fix="make it again with `dsr-edge people cohort`"
+        )
+    return found
+
+
+def _crop(path: Path, detector: Detector) -> npt.NDArray[np.uint8] | None:
+    try:
+        photo = read_photo(path)
+    except PhotoError:
+        return None
+    faces = [face for face in detector.detect(photo.pixels) if face.box.width >= _LEAST_PX]
+    if not faces:
+        return None
+    try:
+        return align(photo.pixels, max(faces, key=lambda face: face.box.area).landmarks)
+    except ValueError:
+        return None
+
+
+def _embedded(crops: Iterable[npt.NDArray[np.uint8]], recogniser: Embedder) -> list[npt.NDArray[np.float32]]:
+    batch = list(crops)
+    return [embedding.vector for embedding in recogniser.embed(np.stack(batch))] if batch else []
