@@ -61,10 +61,11 @@ class PictureFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files: dict[str, Path | tarfile.TarInfo] = {}
-        self._archive: tarfile.TarFile | None = None
+        self._files: dict[str, tuple[Path, int, int]] = {}
         if path.is_dir():
-            self._files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+            for file in path.rglob("*"):
+                if file.is_file():
+                    self._files[file.relative_to(path).as_posix()] = (file, 0, -1)
         elif path.is_file():
             self._open_archive()
         else:
@@ -72,15 +73,16 @@ class PictureFolder:
 
     def _open_archive(self) -> None:
         try:
-            self._archive = tarfile.open(self.path)  # noqa: SIM115 -- stays open for reading by name
-            members = [m for m in self._archive.getmembers() if m.isfile()]
+            with tarfile.open(self.path, "r:") as archive:
+                members = [m for m in archive.getmembers() if m.isfile()]
         except (tarfile.TarError, OSError) as error:
             raise PhotoError(
-                f"{self.path} is no readable tar archive: {error}", fix="copy it again, or give a folder"
+                f"{self.path} is no readable tar archive (uncompressed): {error}",
+                fix="copy it again, or give a folder",
             ) from error
         for member in members:
             name = member.name.removeprefix("./").removeprefix(f"{self.path.stem}/")
-            self._files[name] = member
+            self._files[name] = (self.path, member.offset_data, member.size)
 
     @property
     def names(self) -> list[str]:
@@ -96,10 +98,10 @@ class PictureFolder:
         found = self._files.get(name)
         if found is None:
             raise PhotoError(f"{self.path} has no file {name}", fix="restore it, or make the manifest again")
-        if isinstance(found, Path):
-            return found.read_bytes()
-        file = self._archive.extractfile(found) if self._archive else None
-        return file.read() if file else b""
+        path, start, size = found
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     def pictures(self) -> list[Picture]:
         """Return the pictures in either layout, sorted by key.
