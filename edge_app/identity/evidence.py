@@ -1,17 +1,16 @@
 """What the views of one track say together: a bounded window, and the rules of the decision.
 
 Every usable view is an embedding with a weight, its quality. Over the last views (a bounded number,
-none older than the window) each person's evidence is the weighted mean of the view's similarity to
-them: the same whatever the order in which the views came. `verdict` turns it into a decision with
-the bars that fit: plain ones for a first decision, lower ones to keep what was decided, higher ones
-to change it.
+none older than the window) each person's evidence is the similarity of the pooled views to them: the
+same whatever the order in which the views came. `verdict` turns it into a decision with the bars that
+fit: plain ones for a first decision, lower ones to keep what was decided, higher ones to change it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -93,6 +92,10 @@ class VoteOptions:
             raise ValueError(msg)
 
 
+#: Views that cancel each other out have no direction to compare.
+_SHORTEST: Final = 1e-3
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A decision and its numbers; `score` and `margin` are those of the nearest, or the named, person."""
@@ -163,14 +166,23 @@ class Evidence:
         return True
 
     def means(self) -> npt.NDArray[np.float64]:
-        """Return each person's weighted mean similarity, (P,) float64; zeros without any weight."""
+        """Return the similarity of the pooled views to each person, (P,) float64; zeros without any weight.
+
+        The views are pooled as embeddings, weighted by their quality, and made a unit vector again: what
+        dust and noise did to single views cancels out, what they share stays. For one similarity a person
+        that is the weighted mean of the views' similarities over the length of their mean. Measured on
+        development people (five simulated views a passage, one false name in 200 strangers), it names
+        twice as many as the plain mean at the same threshold: see `docs/training.md`.
+        """
         people = 0 if self._matcher is None else len(self._matcher.refs)
         total = self.weight
         if total <= 0:
             return np.zeros(people)
-        weights = np.array([view.weight for view in self._views])
-        scores = np.stack([view.scores for view in self._views])
-        result: npt.NDArray[np.float64] = (weights / total) @ scores
+        weights = np.array([view.weight for view in self._views]) / total
+        length = np.linalg.norm(weights @ np.stack([view.embedding.vector for view in self._views]))
+        if length < _SHORTEST:
+            return np.zeros(people)
+        result: npt.NDArray[np.float64] = weights @ np.stack([view.scores for view in self._views]) / length
         return result
 
     def forget(self) -> None:

@@ -39,6 +39,12 @@ def gallery_of(*axes: str, version: int = 1) -> Matcher:
     return Matcher(snapshot=snapshot, threshold=THRESHOLD)
 
 
+def pooled(*views: tuple[float, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+    """Return the weighted mean of unit vectors as a unit vector."""
+    total = np.sum([weight * view.astype(np.float64) for weight, view in views], axis=0)
+    return np.asarray(total / np.linalg.norm(total))
+
+
 class Tunnel:
     """Drives a stage with one view a tenth of a second, and keeps what it says."""
 
@@ -98,8 +104,9 @@ def test_registered_person_is_named_after_enough_views(unit: Unit) -> None:
     said = tunnel.view(unit(a=0.5, b=0.3))
     assert said is not None
     assert (said.decision, said.person_ref, said.reason) == (Decision.NAMED, "A", None)
-    assert said.score == pytest.approx(0.6)
-    assert said.margin == pytest.approx(0.4)
+    like_a, like_b = pooled((1, unit(a=0.7, b=0.1)), (1, unit(a=0.6, b=0.2)), (1, unit(a=0.5, b=0.3)))[:2]
+    assert said.score == pytest.approx(like_a, abs=1e-6)
+    assert said.margin == pytest.approx(like_a - like_b, abs=1e-6)
     assert (said.votes, said.revised, said.final, said.gallery_version) == (3, 0, False, 1)
     assert (said.first_seen_ns, said.mono_ns, said.frame_index) == (FRAME_NS, 3 * FRAME_NS, 3)
     assert tunnel.views(*[unit(a=0.6)] * 20) == []
@@ -115,15 +122,30 @@ def test_other_options_count_for_the_next_track(unit: Unit) -> None:
 
 
 def test_better_views_weigh_more(unit: Unit) -> None:
-    """Two blurred views like B against one sharp one like A: the weighted mean decides."""
+    """Two blurred views like B against one sharp one like A: the weights decide."""
     tunnel = Tunnel(gallery_of("a", "b"))
     tunnel.view(unit(b=0.7), score=0.1)
     tunnel.view(unit(b=0.7), score=0.1)
     said = tunnel.view(unit(a=0.7), score=0.9)
     assert said is not None
     assert said.person_ref == "A"
-    assert said.score == pytest.approx(0.9 * 0.7 / 1.1, abs=1e-6)
-    assert said.margin == pytest.approx((0.9 * 0.7 - 0.2 * 0.7) / 1.1, abs=1e-6)
+    like_a, like_b = pooled((0.9, unit(a=0.7)), (0.2, unit(b=0.7)))[:2]
+    assert said.score == pytest.approx(like_a, abs=1e-6)
+    assert said.margin == pytest.approx(like_a - like_b, abs=1e-6)
+
+
+def test_what_differs_between_views_cancels_out(unit: Unit) -> None:
+    """Four dusty views, each .35 like A and as much like noise of its own: pooled, they are A, clearly."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    assert THRESHOLD > 0.35
+    dusty = [unit(a=0.35) for _ in range(4)]
+    for number, view in enumerate(dusty):
+        rest = np.zeros(128, np.float32)
+        rest[100 + number] = np.sqrt(1 - 0.35**2)
+        view[:] = rest
+        view[0] = 0.35
+    tunnel.views(*dusty)
+    assert [(Decision.NAMED, "A")] == [(said.decision, said.person_ref) for said in tunnel.said]
 
 
 def test_poor_views_alone_are_not_enough(unit: Unit) -> None:
