@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="dsr-train", description="Train and measure the recogniser.")
     parser.add_argument("--data", type=Path, help="folder of the face sets (default: DSR_DATA)")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -232,7 +233,7 @@ def _sheet(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    arguments = _parser().parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     commands = {
         "pretrain": _train,
         "resume": _train,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         return int(args.work(args))
     except DsrError as error:
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="dsr-surface", description="Stores what the boxes send, and receipts it."
     )

@@ -15,19 +15,24 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from build_engine.cli import build_parser as build_engine_parser
+from build_engine.cli import build_parser as engine_parser
+from calibration.cli import build_parser as calibrate_parser
+from dsr_inception.cli import build_parser as train_parser
 from edge_app import errors
 from edge_app.cli.main import build_parser
 from edge_app.commands.verbs import VERBS
 from edge_app.config.schema import Config
 from edge_app.delivery.event import KINDS
 from edge_app.delivery.topics import Topics
+from surface.cli import build_parser as surface_parser
 from tooling.commands import COMMANDS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+#: Every command line that the project has.
+EVERY_PARSER = (build_parser, engine_parser, calibrate_parser, train_parser, surface_parser)
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -122,7 +127,7 @@ def test_every_option_that_stands_alone_exists() -> None:
     """`--json` in a sentence belongs to a command of ours, or to one of the two tools named here."""
     known = {"--require-hashes", "--system-site-packages"}
     known |= set(re.findall(r"--[a-z-]+", _install_help()))
-    parsers = [build_parser(), build_engine_parser()]
+    parsers = [make() for make in EVERY_PARSER]
     while parsers:
         parser = parsers.pop()
         known |= set(parser._option_string_actions)
