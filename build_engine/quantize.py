@@ -23,7 +23,7 @@ from calibration.collect import Scales, batch_of, load_scales
 from calibration.emit import write_cache
 from calibration.equalise import equalise
 from calibration.manifest import crops_of, load_calibration_manifest, replace_file
-from calibration.network import load_network, require_preprocess
+from calibration.network import load_network, quantised_convolutions, require_preprocess
 from calibration.pictures import PictureFolder
 from calibration.ranges import scale_of
 from edge_app.engines.golden import GOLDEN_ID, golden_batch
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 #: Least cosine of the golden embeddings, INT8 against FP32: they are drawn, no faces, and tell a wrong or
 #: damaged network from the right one; how good INT8 is on faces is for `build_engine.verify` to say.
 MIN_GOLDEN: Final = 0.95
+#: The first stage sees the picture in three channels, holds 4 % of the multiply-adds, and was measured to
+#: cost the worst faces as much as any two others: it stays in float.
+FLOAT_STAGE: Final = "s1_"
 #: What another backend's rounding may take from the golden cosine.
 GOLDEN_MARGIN: Final = 0.01
 #: Pictures for the bias correction: more change nothing that can be measured.
@@ -104,17 +107,22 @@ class Pictures:
         return crops[:: max(1, len(crops) // CORRECTION_PICTURES)]
 
 
-def quantise(model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None) -> Network:
+def quantise(
+    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None, *, keep_float: str = FLOAT_STAGE
+) -> Network:
     """Return `model` in INT8, its ranges tuned and its biases corrected where there are `crops`.
 
     Args:
         model: the plain ONNX ModelProto whose hash `scales` names.
         scales: of ``dsr-calibrate collect``.
         crops: of the calibration pictures, (N, 224, 224, 3) uint8 RGB, or None.
+        keep_float: convolutions whose name starts so stay in float; empty for none.
     """
     equal = equalise(model, scales.channels)
     measured = {name: tensor.scale for name, tensor in scales.tensors.items()}
-    quantised = insert_qdq(equal, measured)
+    names = [node.output[0] for node in quantised_convolutions(equal)]
+    only = [name for name in names if not (keep_float and name.startswith(keep_float))]
+    quantised = insert_qdq(equal, measured, only=only)
     if crops is None:
         return Network(equal, quantised, measured)
     limits = {name: scale_of(max(-t.low, t.high)) for name, t in scales.tensors.items() if t.quantised}
@@ -122,14 +130,20 @@ def quantise(model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None) ->
     reference = np.concatenate([embed(equal, batch_of(crop[None])) for crop in few])
     tuned = tune_scales(quantised, measured, limits, reference, few)
     tuned |= {name: tuned[t.owner] for name, t in scales.tensors.items() if t.quantised}
-    quantised = insert_qdq(equal, tuned)
+    quantised = insert_qdq(equal, tuned, only=only)
     corrected = correct_biases(quantised, equal, crops)
     changed = sum(tuned[name] != measured[name] for name in limits)
     return Network(equal, quantised, tuned, changed, corrected)
 
 
 def quantize_files(
-    model_manifest: Path, scales_file: Path, out: Path, *, version: str, pictures: Pictures | None
+    model_manifest: Path,
+    scales_file: Path,
+    out: Path,
+    *,
+    version: str,
+    pictures: Pictures | None,
+    keep_float: str = FLOAT_STAGE,
 ) -> Quantised:
     """Write all files into `out`, manifests last; see the module's text.
 
@@ -139,6 +153,7 @@ def quantize_files(
         out: folder, made if missing.
         version: of TensorRT, for the cache's first line.
         pictures: for the bias correction; None leaves the biases as they are.
+        keep_float: convolutions whose name starts so stay in float.
 
     Raises:
         ModelError: the network or the scales cannot be used, or belong to different networks, or the result
@@ -155,7 +170,8 @@ def quantize_files(
             f"{described.path} is {described.sha256:.16}",
             fix="run dsr-calibrate collect on this network",
         )
-    network = quantise(model, scales, pictures.crops(scales) if pictures else None)
+    crops = pictures.crops(scales) if pictures else None
+    network = quantise(model, scales, crops, keep_float=keep_float)
     share = share_in_int8(network.quantised)
     reference, found = embed(model, golden_batch()), embed(network.quantised, golden_batch())
     cosine = float((reference * found).sum(axis=1).min())
@@ -175,6 +191,7 @@ def quantize_files(
             "mac_share": round(share.mac_share, 4),
             "method": scales.method,
             "equalised": len(scales.channels),
+            "float_stage": keep_float,
             "tuned": network.tuned,
             "bias_corrected": network.corrected is not None,
         },

@@ -47,7 +47,9 @@ def sensitivity(
         scales: amax / 127 by tensor.
         crops: (N, 224, 224, 3) uint8 RGB.
     """
-    nodes = quantised_convolutions(equal)
+    dequantised = {n.output[0] for n in quantised.graph.node if n.op_type == "DequantizeLinear"}
+    inside = {n.output[0] for n in quantised.graph.node if n.op_type == "Conv" and n.input[0] in dequantised}
+    nodes = [node for node in quantised_convolutions(equal) if node.output[0] in inside]
     output = equal.graph.output[0].name
     noise = _noise(equal, quantised, [node.output[0] for node in nodes], crops)
     reference = _embeddings(equal, output, crops)

@@ -40,6 +40,9 @@ def add_parser(subparsers: SubParsers) -> None:
         default=Path("models/dsr_inception.calibration.json"),
         help="of the calibration pictures",
     )
+    parser.add_argument(
+        "--float", default="s1_", metavar="PREFIX", help="convolutions named so stay in float (default: s1_)"
+    )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.add_argument(
         "--sensitivity",
@@ -64,7 +67,14 @@ def run(args: argparse.Namespace) -> int:
         )
     pictures = Pictures(folder=args.pictures, manifest=args.manifest) if args.pictures else None
     out = args.out or args.model.parent
-    result = quantize_files(args.model, args.scales, out, version=args.tensorrt, pictures=pictures)
+    result = quantize_files(
+        args.model,
+        args.scales,
+        out,
+        version=args.tensorrt,
+        pictures=pictures,
+        keep_float=getattr(args, "float"),  # noqa: B009 -- the option's own name
+    )
     for path in result.files:
         print(path)
     print(result.summary())
