@@ -35,7 +35,7 @@ __all__ = ["IdentityStage", "VoteOptions"]
 
 #: What a rival for the same name must be ahead by, as a share of what lies between the threshold and 1.
 _RIVAL_LEAD = 0.05
-#: Fastest look at a decided track whose picture became markedly better.
+#: Fastest look at a track that is decided, or hopeless.
 _SOONEST_NS = 100_000_000
 
 
@@ -90,8 +90,10 @@ class IdentityStage:
     def wants_embedding(self, camera: str, track: str, quality: Quality, mono_ns: int) -> bool:
         """Return whether this view is worth the recogniser's time.
 
-        Rejected views never are. Tracks without decision and tracks whose decision is in doubt are
-        looked at every time, the others every `reembed_ms`, or when the view is markedly better.
+        Rejected views never are. New tracks and those whose decision is in doubt are looked at every time;
+        tracks on which nobody is named up to ten times a second, because an unknown person is an alarm, and
+        most come closer and are recognised then; the named every `reembed_ms`, or when the view is markedly
+        better.
         """
         if quality.rejection is not None:
             return False
@@ -99,9 +101,9 @@ class IdentityStage:
         if state is None or state.embedded_ns is None or state.pending is not None or state.recheck > 0:
             return True
         options = self._options
-        if not state.decided and state.embedded < 2 * options.window_views:
-            return True
         since = mono_ns - state.embedded_ns
+        if state.current is None or state.current.decision is not Decision.NAMED:
+            return since >= _SOONEST_NS or (not state.decided and state.embedded < 2 * options.window_views)
         if since >= options.reembed_ms * 1_000_000:
             return True
         better = quality.score > options.better_quality * state.evidence.best_weight

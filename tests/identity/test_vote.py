@@ -537,11 +537,21 @@ def test_one_person_may_be_before_two_cameras(unit: Unit) -> None:
 
 
 def test_hopeless_track_does_not_eat_the_recogniser(unit: Unit) -> None:
-    """Look-alikes for minutes: after two windows of views the interval holds for them too."""
+    """Look-alikes for minutes: after two windows of views, ten looks a second at most."""
     tunnel = Tunnel(gallery_of("a", "b"))
     tunnel.views(*[unit(a=0.6, b=0.6)] * 24)
-    assert not tunnel.wants(after_ms=100)
-    assert tunnel.wants(after_ms=400)
+    assert not tunnel.wants(after_ms=50)
+    assert tunnel.wants(after_ms=100)
+
+
+def test_unknown_person_who_comes_closer_is_looked_at_ten_times_a_second(unit: Unit) -> None:
+    """Far away nobody is like A; near by A is named within a second, not after `reembed_ms` a look."""
+    tunnel = Tunnel(gallery_of("a", "b"))
+    tunnel.views(*[unit(a=0.1)] * 12)
+    assert (Decision.UNKNOWN, None) == (tunnel.said[-1].decision, tunnel.said[-1].person_ref)
+    assert tunnel.wants(after_ms=100)
+    tunnel.views(*[unit(a=0.8)] * 10)
+    assert (Decision.NAMED, "A") == (tunnel.said[-1].decision, tunnel.said[-1].person_ref)
 
 
 @pytest.mark.parametrize(
