@@ -20,7 +20,7 @@
     └── LinkError               DSR-7xx   7   the broker refused, or cannot be reached: retried
 
 A message says what happened, what was received and what to do about it. What may be retried is a
-type: `SourceLost`, `OutboxFull` and `LinkError` carry ``retryable = True``.
+type: `SourceLost`, `OutboxFull`, `OutboxCorrupt` and `LinkError` carry ``retryable = True``.
 """
 
 from __future__ import annotations

@@ -161,6 +161,7 @@ def test_a_camera_that_is_not_there_is_blind_and_the_box_goes_on(rig: BoxRig, li
         }
     ]
     daemon = rig.start()
+    listener.wait_for(lambda: listener.of("box_start"))
     began = time.monotonic()
     listener.wait_for(lambda: listener.of("camera_blind"))
     assert time.monotonic() - began < 10
