@@ -228,8 +228,8 @@ class Identity:
     """What the box says about one track now; made when it says so first and whenever it changes.
 
     `reason` says why nobody is named (None when somebody is). `score` is the similarity of
-    the track's pooled views to `person_ref` (or to the nearest person, who is then not named). `votes` is the number
-    of embeddings behind the decision, `revised` the number of times that this track's decision changed.
+    the track's pooled views to `person_ref` (or to the nearest person, who is then not named). `votes` is
+    the number of embeddings behind the decision, `revised` the number of times that this track's decision changed.
     `final` is True when the track has ended. `template` is the mean embedding of the track's views, (D,)
     float32 of unit length, None without any: it tells strangers apart, and never leaves the box.
     """
