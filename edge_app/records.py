@@ -229,7 +229,7 @@ class Identity:
 
     `reason` says why nobody is named (None when somebody is). `score` is the similarity of
     the track's pooled views to `person_ref` (or to the nearest person, who is then not named). `votes` is
-    the number of embeddings behind the decision, `revised` the number of times that this track's decision changed.
+    the number of embeddings behind the decision, `revised` the number of times that it changed.
     `final` is True when the track has ended. `template` is the mean embedding of the track's views, (D,)
     float32 of unit length, None without any: it tells strangers apart, and never leaves the box.
     """
