@@ -128,6 +128,7 @@ class RecogniseWorker:
                 self._ticked_ns = now
                 self._on_tick(now)
             if item is None and stopping():
+                self._on_tick(self._mono_ns())  # the last word about who is where
                 return
 
     def process(self, faces: FrameFaces) -> None:

@@ -388,6 +388,8 @@ class Delivery:
             if not self._committer.waiting:
                 break
             self._turn(0.02)
+        self._muster_at = 0
+        self._tick(self._clock.mono_ns())
         self._courier.closing = True
         self._courier.retain(self._topics.state, gone_document(context=self._context, reason="stopped"))
         for _ in range(_GOODBYE_TURNS):
