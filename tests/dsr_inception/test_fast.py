@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -10,6 +11,7 @@ from dsr_inception import fast, network
 
 def test_agrees_with_keras_in_training_mode() -> None:
     """Features, every gradient and the moving statistics agree with Keras' layers."""
+    keras.utils.set_random_seed(2)
     model = network.trunk(32)
     rng = np.random.default_rng(2)
     for layer in model.layers:
