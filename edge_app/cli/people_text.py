@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_app.identity.enrol import EnrolReport, PhotoReport
-    from edge_app.identity.gallery import Person, PhotoInfo
+    from edge_app.identity.people import Person, PhotoInfo
     from edge_app.records import Quality
 
 

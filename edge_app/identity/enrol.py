@@ -18,7 +18,7 @@ from edge_app.errors import GalleryError, PhotoError
 from edge_app.faces.preprocess import PREPROCESS_SHA256, align
 from edge_app.faces.quality import QualityLimits, assess
 from edge_app.identity.checks import Checks, Finding, Neighbours
-from edge_app.identity.gallery import NewPhoto
+from edge_app.identity.people import NewPhoto
 from edge_app.identity.photos import read_photo
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from edge_app.faces.detect import Detector
     from edge_app.identity.crops import Crop
-    from edge_app.identity.gallery import Gallery, StoredCrop
+    from edge_app.identity.gallery import Gallery
+    from edge_app.identity.people import StoredCrop
     from edge_app.records import Box, Embedding, Face, Quality
 
 #: Half way between what the tunnel accepts and what is perfect: weights of .7 and more (`quality`).

@@ -13,18 +13,16 @@ survives power cuts), so any thread and any process may use it at any time.
 from __future__ import annotations
 
 import json
-import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from edge_app.clock import SystemClock
 from edge_app.errors import GalleryError
 from edge_app.identity import store
 from edge_app.identity.crops import PngCrops
-from edge_app.identity.snapshot import GallerySnapshot
-from edge_app.records import PERSON_REF, Embedding, Quality
+from edge_app.identity.people import Person, StoredCrop
+from edge_app.identity.rows import damaged, insert_embedding, photos_by_person, snapshot_from, state_of
+from edge_app.records import PERSON_REF
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,56 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_app.clock import Clock
-    from edge_app.identity.crops import Crop, CropCodec
+    from edge_app.identity.crops import CropCodec
+    from edge_app.identity.people import NewPhoto
+    from edge_app.identity.snapshot import GallerySnapshot
+    from edge_app.records import Embedding
 
 _MAX_NAME = 200
-
-
-@dataclass(frozen=True, slots=True)
-class NewPhoto:
-    """A photo to register: file name and SHA-256 of the source, quality, embedding, aligned crop.
-
-    `crop` is (224, 224, 3) uint8 RGB, None where crops are not kept.
-    """
-
-    source_name: str
-    source_sha256: str
-    quality: Quality
-    embedding: Embedding
-    crop: Crop | None
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoInfo:
-    """What the register knows about one photo; `models` are the SHA-256 of those that embedded it."""
-
-    id: int
-    source_name: str
-    source_sha256: str
-    quality: Quality
-    has_crop: bool
-    models: tuple[str, ...]
-    added_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """One registered person."""
-
-    ref: str
-    name: str
-    added_ms: int | None
-    photos: tuple[PhotoInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCrop:
-    """One aligned crop, (224, 224, 3) uint8 RGB, and the preprocessing that made it; None if not kept."""
-
-    photo: int
-    ref: str
-    aligned_by: str
-    crop: Crop | None
 
 
 class Gallery:
@@ -113,7 +67,7 @@ class Gallery:
             GalleryError: the file cannot be read.
         """
         with store.reading(self.path) as db:
-            return _state(db)
+            return state_of(db)
 
     @property
     def version(self) -> int:
@@ -127,7 +81,7 @@ class Gallery:
             GalleryError: the file cannot be read.
         """
         with store.reading(self.path) as db:
-            photos = _photos(db)
+            photos = photos_by_person(db)
             rows = db.execute("SELECT ref, name, added_ms FROM person ORDER BY ref").fetchall()
         return tuple(Person(ref, name, added, tuple(photos.get(ref, ()))) for ref, name, added in rows)
 
@@ -165,7 +119,7 @@ class Gallery:
         if not photos:
             raise GalleryError(f"no photo given for {ref}", fix="give at least one photo")
         with store.changing(self.path) as db:
-            if expected_version is not None and _state(db)[1] != expected_version:
+            if expected_version is not None and state_of(db)[1] != expected_version:
                 raise GalleryError("the register was changed by another command meanwhile", fix="try again")
             now_ms = self._clock.wall().ms
             self._insert_person(db, ref, name, now_ms)
@@ -193,7 +147,7 @@ class Gallery:
         """
         key = (model_sha256, preprocess_sha256)
         with store.reading(self.path) as db:
-            identity = _state(db)
+            identity = state_of(db)
             everybody = [row[0] for row in db.execute("SELECT ref FROM person ORDER BY ref")]
             rows = db.execute(
                 "SELECT photo.ref, vector, crc32 FROM embedding JOIN photo ON photo.id = embedding.photo"
@@ -208,7 +162,7 @@ class Gallery:
                 f" {model_sha256[:12]} with preprocessing {preprocess_sha256[:12]}: {shown}",
                 fix="run `dsr-edge people reembed`",
             )
-        return _snapshot(self.path, identity, everybody, rows, key)
+        return snapshot_from(self.path, identity, everybody, rows, key)
 
     def crops(self) -> Iterator[StoredCrop]:
         """Yield every photo's crop, by reference, None where it was not kept.
@@ -237,10 +191,10 @@ class Gallery:
         """
         with store.changing(self.path) as db:
             photos = {row[0] for row in db.execute("SELECT id FROM photo")}
-            if _state(db)[1] != expected_version or photos != set(embeddings):
+            if state_of(db)[1] != expected_version or photos != set(embeddings):
                 raise GalleryError("the register was changed by another command meanwhile", fix="try again")
             for photo, embedding in embeddings.items():
-                _insert_embedding(db, photo, embedding)
+                insert_embedding(db, photo, embedding)
             return self._changed(db, "reembed", None)
 
     def changes(self) -> tuple[tuple[int, str, str | None, int | None], ...]:
@@ -258,7 +212,7 @@ class Gallery:
             verdict = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             orphans = db.execute("PRAGMA foreign_key_check").fetchall()
         if verdict != "ok" or orphans:
-            raise _damaged(self.path, f"{len(orphans)} rows without owner" if verdict == "ok" else verdict)
+            raise damaged(self.path, f"{len(orphans)} rows without owner" if verdict == "ok" else verdict)
 
     @staticmethod
     def check_person(ref: str, name: str, people: Sequence[Person]) -> None:
@@ -300,80 +254,13 @@ class Gallery:
                 now_ms,
             ),
         )
-        _insert_embedding(db, int(cursor.lastrowid or 0), photo.embedding)
+        insert_embedding(db, int(cursor.lastrowid or 0), photo.embedding)
 
     def _changed(self, db: sqlite3.Connection, what: str, ref: str | None) -> int:
         db.execute("UPDATE gallery SET version = version + 1")
-        version = _state(db)[1]
+        version = state_of(db)[1]
         db.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (version, what, ref, self._clock.wall().ms))
         return version
-
-
-def _state(db: sqlite3.Connection) -> tuple[str, int]:
-    row = db.execute("SELECT id, version FROM gallery").fetchone()
-    return str(row[0]), int(row[1])
-
-
-def _photos(db: sqlite3.Connection) -> dict[str, list[PhotoInfo]]:
-    models: dict[int, list[str]] = {}
-    for photo, model in db.execute("SELECT photo, model_sha256 FROM embedding ORDER BY model_sha256"):
-        models.setdefault(photo, []).append(model)
-    result: dict[str, list[PhotoInfo]] = {}
-    for photo, ref, source, sha256, quality, has_crop, added in db.execute(
-        "SELECT id, ref, source_name, source_sha256, quality, crop IS NOT NULL, added_ms"
-        " FROM photo ORDER BY id"
-    ):
-        info = PhotoInfo(
-            photo, source, sha256, _quality(quality), bool(has_crop), tuple(models.get(photo, ())), added
-        )
-        result.setdefault(ref, []).append(info)
-    return result
-
-
-def _quality(text: str) -> Quality:
-    """Read a quality; numbers that this version does not know are left out."""
-    known = {field.name for field in fields(Quality)} - {"rejection"}
-    return Quality(**{key: value for key, value in json.loads(text).items() if key in known})
-
-
-def _insert_embedding(db: sqlite3.Connection, photo: int, embedding: Embedding) -> None:
-    blob = embedding.vector.astype("<f4").tobytes()
-    db.execute(
-        "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?, ?)",
-        (photo, embedding.model_sha256, embedding.preprocess_sha256, blob, zlib.crc32(blob)),
-    )
-
-
-def _snapshot(
-    path: Path,
-    identity: tuple[str, int],
-    everybody: list[str],
-    rows: list[tuple[str, bytes, int]],
-    key: tuple[str, str],
-) -> GallerySnapshot:
-    index = {ref: number for number, ref in enumerate(everybody)}
-    if len({len(vector) for _, vector, _ in rows}) > 1 or any(zlib.crc32(v) != crc for _, v, crc in rows):
-        raise _damaged(path, "an embedding is not what was written")
-    vectors = np.frombuffer(b"".join(vector for _, vector, _ in rows), dtype="<f4").astype(np.float32)
-    try:
-        return GallerySnapshot(
-            gallery_id=identity[0],
-            version=identity[1],
-            refs=tuple(everybody),
-            vectors=vectors.reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32),
-            owners=np.array([index[ref] for ref, _, _ in rows], dtype=np.intp),
-            model_sha256=key[0],
-            preprocess_sha256=key[1],
-        )
-    except (KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, what: object) -> GalleryError:
-    return GalleryError(
-        f"{path} is damaged: {what}",
-        fix="restore the file from a copy, or register everybody again from photos",
-    )
 
 
 def _check_person(ref: str, name: str) -> None:

@@ -10,19 +10,19 @@ No MQTT and no pictures here. Used by one thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from edge_app.presence import events
 from edge_app.presence.cameras import CameraStates
-from edge_app.presence.count import Visible, count
+from edge_app.presence.count import count
 from edge_app.presence.events import milliseconds
 from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
 from edge_app.presence.portals import doorkeepers
 from edge_app.presence.rounds import Rounds
+from edge_app.presence.sights import Sights
 from edge_app.presence.store import Kept
 from edge_app.presence.strangers import DOUBT_SHARE
 from edge_app.records import Decision, Event, PresenceSnapshot
@@ -37,32 +37,12 @@ if TYPE_CHECKING:
     from edge_app.presence.place import TrackKey
     from edge_app.presence.portals import Crossing, Portal
     from edge_app.presence.shifts import Shifts
+    from edge_app.presence.sights import Said
     from edge_app.records import CameraState, FrameFaces, Identity
 
 _NS: Final = 1_000_000_000
-#: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
-_VISIBLE_NS: Final = 1_500_000_000
-_VISIBLE_VIEWS: Final = 5
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What was last said about a track."""
-
-    decision: Decision
-    person_ref: str | None
-
-
-@dataclass(slots=True)
-class _Sight:
-    """A track in the picture: when, how often, and the portal that it went through undecided."""
-
-    first_ns: int
-    last_ns: int
-    views: int = 1
-    portal: str | None = None
 
 
 class Muster:
@@ -105,10 +85,8 @@ class Muster:
         self._cameras = CameraStates(standing=standing)
         self._ledger = Ledger()
         self._rounds = Rounds(ledger=self._ledger, rules=rules or {}, standing=standing, shifts=shifts)
-        self._said: dict[TrackKey, _Said] = {}
-        self._sights: dict[TrackKey, _Sight] = {}
+        self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
         self._shapes: dict[str, tuple[int, int]] = {}
-        self._now_ns = 0
         #: How often the ledger has changed in more than when somebody was seen.
         self.changes = 0
         for ref, place in () if kept is None else kept.people:
@@ -133,18 +111,17 @@ class Muster:
         made: list[Event] = []
         for tracked in faces.faces:
             key, box = (frame.camera, tracked.track), tracked.face.box
-            sight = self._sights.setdefault(key, _Sight(frame.mono_ns, frame.mono_ns, views=0))
-            sight.last_ns, sight.views = max(sight.last_ns, frame.mono_ns), sight.views + 1
+            sight = self._sights.see(key, frame.mono_ns)
             point = (box.x + box.width / 2) / frame.width, (box.y + box.height / 2) / frame.height
             size = box.width / frame.width
             crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns)
-            said = self._said.get(key)
-            if said is None or said.decision is Decision.UNDECIDED:
+            said = self._sights.said(key)
+            if said is None or not said.decided:
                 sight.portal = crossings[-1].portal if crossings else sight.portal
                 continue
             self.still_there(*key, frame.mono_ns)
             made += [event for crossing in crossings for event in self._crossed(key, said, crossing)]
-        self._now_ns = max(self._now_ns, frame.mono_ns)
+        self._sights.now_ns = max(self._sights.now_ns, frame.mono_ns)
         return tuple(made)
 
     def identity(self, identity: Identity) -> tuple[Event, ...]:
@@ -155,10 +132,8 @@ class Muster:
         """
         zone = self._zone(identity.camera)
         key = (identity.camera, identity.track)
-        self._now_ns = max(self._now_ns, identity.mono_ns)
-        before = self._said.get(key)
-        now = _Said(decision=identity.decision, person_ref=identity.person_ref)
-        self._said[key] = now
+        self._sights.now_ns = max(self._sights.now_ns, identity.mono_ns)
+        before, now = self._sights.say(identity)
         self._forget(identity.mono_ns)
         withdrawn = None
         if before is not None and before != now:
@@ -176,20 +151,19 @@ class Muster:
 
     def still_there(self, camera: str, track: str, now_ns: int) -> None:
         """Note that a track whose decision stands is seen at `now_ns`."""
-        said = self._said.get((camera, track))
-        if said is not None and said.decision is not Decision.UNDECIDED:
+        said = self._sights.said((camera, track))
+        if said is not None and said.decided:
             self._ledger.still_there(said.person_ref, (camera, track), now_ns)
 
     def ended(self, camera: str, track: str) -> None:
         """Take note that a track has ended; its last word was said before."""
-        self._said.pop((camera, track), None)
-        self._sights.pop((camera, track), None)
+        self._sights.end((camera, track))
         if camera in self._doors:
             self._doors[camera].end(track)
 
     def camera_ended(self, camera: str) -> None:
         """Take note that no more pictures of a camera come."""
-        for key in [key for key in {*self._said, *self._sights} if key[0] == camera]:
+        for key in self._sights.of_camera(camera):
             self.ended(*key)
 
     def camera(self, state: CameraState, *, now_ns: int) -> tuple[Event, ...]:
@@ -198,7 +172,7 @@ class Muster:
 
     def tick(self, now_ns: int, wall: WallTime) -> tuple[Event, ...]:
         """See to what happens by itself, about once a second: alarms, shifts, forgetting."""
-        self._now_ns = max(self._now_ns, now_ns)
+        self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         made = self._rounds.shift(now_ns, wall, lambda: self._count().total)
         self.changes += len(made)
@@ -210,7 +184,7 @@ class Muster:
 
     def correct(self, correction: Correction, *, now_ns: int) -> tuple[Event, ...]:
         """Do what an operator says about the count; return the event that tells it."""
-        self._now_ns = max(self._now_ns, now_ns)
+        self._sights.now_ns = max(self._sights.now_ns, now_ns)
         ref, zone, previous = correction.person_ref, correction.zone, None
         if correction.what == "muster":
             return ()
@@ -244,7 +218,7 @@ class Muster:
 
     def snapshot(self, now_ns: int) -> PresenceSnapshot:
         """Return who was last seen where, as of `now_ns`."""
-        self._now_ns = max(self._now_ns, now_ns)
+        self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         counted = self._count()
         strangers = [
@@ -270,7 +244,7 @@ class Muster:
             shift_ms=self._rounds.shift_ms,
         )
 
-    def _crossed(self, key: TrackKey, said: _Said, crossing: Crossing) -> Iterator[Event]:
+    def _crossed(self, key: TrackKey, said: Said, crossing: Crossing) -> Iterator[Event]:
         """Note that a decided track went through a portal; yield the event."""
         before = self._ledger.moved(said.person_ref, key, crossing.after, crossing.mono_ns)
         if before is None:
@@ -283,10 +257,10 @@ class Muster:
         }
         yield self._presence(key, crossing.mono_ns, crossing.after or crossing.before, data)
 
-    def _withdraw(self, identity: Identity, before: _Said | None) -> Iterator[Event]:
+    def _withdraw(self, identity: Identity, before: Said | None) -> Iterator[Event]:
         """Take back what was said about the track before; yield the event if that was a name."""
         key = (identity.camera, identity.track)
-        if before is None or before.decision is Decision.UNDECIDED:
+        if before is None or not before.decided:
             return
         if before.person_ref is None:
             stranger = self._ledger.strangers.of(key)
@@ -305,8 +279,7 @@ class Muster:
         """Note where the track's person is now; yield the event if that is news."""
         key = (identity.camera, identity.track)
         zone = self._doors[identity.camera].zone_of(identity.track)
-        sight = self._sights.get(key)
-        portal = None if sight is None else sight.portal
+        portal = self._sights.portal_of(key)
         first_ns, now_ns = min(identity.first_seen_ns, identity.mono_ns), identity.mono_ns
         place = Place(zone, identity.camera, identity.track, first_ns, now_ns, identity.score)
         who: dict[str, Any] = {}
@@ -330,7 +303,7 @@ class Muster:
             place,
             template=identity.template,
             same_from=identity.threshold,
-            visible=self._is_visible,
+            visible=self._sights.is_visible,
             maybe_registered=identity.score is not None and identity.score >= identity.threshold - doubt,
         )
         return before
@@ -351,19 +324,7 @@ class Muster:
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
-        return count(self._ledger, self._visible())
-
-    def _visible(self) -> Iterator[Visible]:
-        for key, sight in self._sights.items():
-            said = self._said.get(key)
-            undecided = said is None or said.decision is Decision.UNDECIDED
-            if self._is_visible(key) and not (undecided and sight.views < _VISIBLE_VIEWS):
-                zone = self._doors[key[0]].zone_of(key[1])
-                yield Visible(key, Place(zone, *key, sight.first_ns, sight.last_ns, None), undecided)
-
-    def _is_visible(self, key: TrackKey) -> bool:
-        sight = self._sights.get(key)
-        return sight is not None and self._now_ns - sight.last_ns <= _VISIBLE_NS
+        return count(self._ledger, self._sights.visible())
 
     def _forget(self, now_ns: int) -> None:
         self._ledger.forget_people(now_ns - self._forget_person_ns)

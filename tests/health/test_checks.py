@@ -22,7 +22,8 @@ from edge_app.health.checks.secrets import check_secrets
 from edge_app.health.checks.software import check_software
 from edge_app.health.checks.storage import check_disk, check_outbox
 from edge_app.health.doctor import Check, Finding, State, examine
-from edge_app.identity.gallery import Gallery, NewPhoto
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.people import NewPhoto
 from edge_app.records import Embedding, Frame, Quality
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_app.clock import WallQuality, WallTime
-from edge_app.identity.gallery import Gallery, NewPhoto
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.people import NewPhoto
 from edge_app.records import Embedding, Quality
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_app.identity.gallery import Gallery, NewPhoto
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.people import NewPhoto
 from edge_app.records import Embedding, Quality
 
 

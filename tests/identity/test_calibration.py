@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_app.identity.gallery import Gallery, NewPhoto
+    from edge_app.identity.gallery import Gallery
+    from edge_app.identity.people import NewPhoto
 
 DIM = 32
 

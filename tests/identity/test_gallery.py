@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pytest
 
 from edge_app.errors import GalleryError
-from edge_app.identity.gallery import Gallery, NewPhoto
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.people import NewPhoto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

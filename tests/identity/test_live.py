@@ -13,8 +13,9 @@ import pytest
 import structlog.testing
 
 from edge_app.errors import GalleryError
-from edge_app.identity.gallery import Gallery, NewPhoto
+from edge_app.identity.gallery import Gallery
 from edge_app.identity.live import LiveMatcher
+from edge_app.identity.people import NewPhoto
 from edge_app.records import Embedding
 
 if TYPE_CHECKING:

@@ -1,0 +1,104 @@
+"""The tracks that are in the cameras' pictures now: what was last said about each, and who is visible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_app.presence.count import Visible
+from edge_app.presence.place import Place
+from edge_app.records import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_app.presence.place import TrackKey
+    from edge_app.records import Identity, Rejection
+
+#: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
+_VISIBLE_NS: Final = 1_500_000_000
+_VISIBLE_VIEWS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was last said about a track."""
+
+    decision: Decision
+    person_ref: str | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody is named, or known to be unknown."""
+        return self.decision is not Decision.UNDECIDED
+
+
+@dataclass(slots=True)
+class Sight:
+    """A track in the picture: when, how often, and the portal that it went through undecided."""
+
+    first_ns: int
+    last_ns: int
+    views: int = 0
+    portal: str | None = None
+
+
+class Sights:
+    """All tracks that have not ended, by camera and name.
+
+    Args:
+        zone_of: where a track is.
+    """
+
+    def __init__(self, *, zone_of: Callable[[TrackKey], str | None]) -> None:
+        self._zone_of = zone_of
+        self._said: dict[TrackKey, Said] = {}
+        self._reasons: dict[TrackKey, Rejection | None] = {}
+        self._sights: dict[TrackKey, Sight] = {}
+        self.now_ns = 0
+
+    def see(self, key: TrackKey, mono_ns: int) -> Sight:
+        """Note that `key` is in a picture taken at `mono_ns`."""
+        sight = self._sights.setdefault(key, Sight(mono_ns, mono_ns))
+        sight.last_ns, sight.views = max(sight.last_ns, mono_ns), sight.views + 1
+        return sight
+
+    def say(self, identity: Identity) -> tuple[Said | None, Said]:
+        """Note what is said about a track; return what was said before, and what is now."""
+        key = (identity.camera, identity.track)
+        before, now = self._said.get(key), Said(identity.decision, identity.person_ref)
+        self._said[key] = now
+        self._reasons[key] = identity.reason
+        return before, now
+
+    def said(self, key: TrackKey) -> Said | None:
+        """Return what was last said about a track."""
+        return self._said.get(key)
+
+    def portal_of(self, key: TrackKey) -> str | None:
+        """Return the portal that the track went through before anything was decided about it."""
+        sight = self._sights.get(key)
+        return None if sight is None else sight.portal
+
+    def end(self, key: TrackKey) -> None:
+        """Forget a track."""
+        for known in (self._said, self._reasons, self._sights):
+            known.pop(key, None)
+
+    def of_camera(self, camera: str) -> list[TrackKey]:
+        """Return the tracks of one camera."""
+        return [key for key in {*self._said, *self._sights} if key[0] == camera]
+
+    def is_visible(self, key: TrackKey) -> bool:
+        """Return whether the track is in the picture now."""
+        sight = self._sights.get(key)
+        return sight is not None and self.now_ns - sight.last_ns <= _VISIBLE_NS
+
+    def visible(self) -> Iterator[Visible]:
+        """Yield the tracks that are in the picture now, without those that only flickered."""
+        for key, sight in self._sights.items():
+            said = self._said.get(key)
+            undecided = said is None or not said.decided
+            if self.is_visible(key) and not (undecided and sight.views < _VISIBLE_VIEWS):
+                place = Place(self._zone_of(key), *key, sight.first_ns, sight.last_ns, None)
+                yield Visible(key, place, undecided)
