@@ -291,6 +291,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class CardReading:
+    """A positioning card was read in `zone` at `mono_ns`, or is `gone` from it.
+
+    `owner` is whom it is issued to, as registered; `reader` is None where the system does not tell.
+    """
+
+    card: str
+    owner: str
+    zone: str
+    mono_ns: int
+    reader: str | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PersonSeen:
     """Where and when somebody was last seen; `person_ref` is None for somebody whom nobody knows.
 

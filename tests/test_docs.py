@@ -263,7 +263,7 @@ def test_the_table_of_kinds_is_the_schemas() -> None:
 def test_every_topic_in_the_docs_is_one_of_the_boxs() -> None:
     """Whatever starts with mine/: the site, the node, and one of the known ends."""
     topics = Topics(site="s", node="n")
-    fixed = (topics.state, topics.muster, topics.receipts, topics.responses, topics.commands)
+    fixed = (topics.state, topics.muster, topics.receipts, topics.responses, topics.commands, topics.cards)
     ends = {topic.removeprefix(f"{topics.base}/") for topic in fixed}
     ends |= {f"cmd/{verb}" for verb in VERBS}
     ends |= {"", "#", "evt/#", "evt/+", "evt/{kind}", "cmd/{verb}", *(f"evt/{kind}" for kind in KINDS)}

@@ -7,28 +7,19 @@ camera or a file, and nothing else in the program reads a configuration file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edge_app.config import plane
+from edge_app.config.base import NAME_PATTERN, Name, Positive, Section, Share, refuse_twins
+from edge_app.config.places import CardsConfig, PortalConfig, PresenceConfig, ZoneConfig
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
+__all__ = ["NAME_PATTERN", "CameraConfig", "Config", "PortalConfig"]
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-#: A point of a picture: shares of its width (to the right) and height (down).
-Spot = tuple[Share, Share]
 #: Part of a Sparkplug topic: no separator, no wildcard, no control character.
 SparkplugId = Annotated[str, Field(pattern=r"^[^+#/\x00-\x1f\x7f]{1,64}$")]
-
-
-class Section(BaseModel):
-    """A mapping in the file: unknown keys are refused, values do not change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class Box(Section):
@@ -89,57 +80,6 @@ Source = Annotated[
 ]
 
 
-class PortalConfig(Section):
-    """A way in and out within a camera's picture: a line, or an area. Points are shares of the picture."""
-
-    name: Name = Field(description="unique on its camera")
-    line: tuple[Spot, Spot] | None = Field(
-        default=None, description="two points; who crosses between them goes in or out"
-    )
-    inside: Spot | None = Field(default=None, description="a point on the side of the line that is `zone`")
-    area: Annotated[tuple[Spot, ...], Field(min_length=3)] | None = Field(
-        default=None, description="the corners of an area that is `zone`"
-    )
-    zone: Name | None = Field(default=None, description="the zone inside; null is the camera's")
-    beyond: Name | None = Field(
-        default=None,
-        description="the zone on the other side; null is outside of all (around an area: the camera's zone)",
-    )
-
-    @model_validator(mode="after")
-    def _is_a_way(self) -> PortalConfig:
-        if (self.line is None) == (self.area is None):
-            msg = "give a line or an area, and not both"
-            raise ValueError(msg)
-        if self.line is not None:
-            self._check_line(self.line)
-        elif self.inside is not None:
-            msg = "a point inside goes with a line; an area is its own inside"
-            raise ValueError(msg)
-        if self.area is not None:
-            self._check_area(self.area)
-        return self
-
-    def _check_line(self, line: tuple[Spot, Spot]) -> None:
-        if plane.length(*line) < plane.TINY:
-            msg = f"the line from {line[0]} to {line[1]} has no length; give two points that are apart"
-            raise ValueError(msg)
-        if self.inside is None:
-            msg = "a line needs `inside`: a point on the side that is the zone"
-            raise ValueError(msg)
-        if abs(plane.distance_to_line(*line, self.inside)) < plane.TINY:
-            msg = f"the point inside, {self.inside}, lies on the line; give one that is surely on one side"
-            raise ValueError(msg)
-
-    def _check_area(self, area: tuple[Spot, ...]) -> None:
-        if plane.sides_cross(area):
-            msg = f"the sides of the area {area} cross; give its corners in the order around it"
-            raise ValueError(msg)
-        if plane.area_of(area) < plane.TINY:
-            msg = f"the area {area} is empty; give corners that are apart"
-            raise ValueError(msg)
-
-
 class CameraConfig(Section):
     """One camera and the zone it watches."""
 
@@ -151,7 +91,7 @@ class CameraConfig(Section):
 
     @model_validator(mode="after")
     def _portals_do_not_contradict(self) -> CameraConfig:
-        _refuse_twins(f"portals of camera {self.name}", [portal.name for portal in self.portals])
+        refuse_twins(f"portals of camera {self.name}", [portal.name for portal in self.portals])
         areas = [portal for portal in self.portals if portal.area is not None]
         for number, one in enumerate(areas):
             for other in areas[number + 1 :]:
@@ -224,44 +164,6 @@ class GalleryConfig(Section):
     path: Path = Field(default=Path("state/people.db"), description="one file, mode 0600")
     keep_crops: bool = Field(
         default=True, description="keep aligned crops, so that a new model can re-embed everybody"
-    )
-
-
-class ZoneConfig(Section):
-    """What a zone allows."""
-
-    name: Name = Field(description="as cameras and portals name it")
-    limit: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="more people at once are an alarm; null is no limit"
-    )
-    limit_delay_s: Annotated[float, Field(ge=0)] = Field(
-        default=10.0, description="seconds until too many are an alarm, and until it is over"
-    )
-    max_stay_s: Positive | None = Field(
-        default=None, description="seconds; who stays longer is an alarm; null is no limit"
-    )
-
-
-class PresenceConfig(Section):
-    """Who was last seen where."""
-
-    ledger: Path = Field(default=Path("state/presence.json"), description="keeps the count over restarts")
-    absent_after_s: Positive = Field(default=120.0, description="seen again after this long: a new sighting")
-    muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
-    forget_unknown_s: Positive = Field(
-        default=30.0, description="seconds after the last sight for which a stranger counts"
-    )
-    reidentify_s: Positive = Field(
-        default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"
-    )
-    forget_person_s: Positive = Field(
-        default=86400.0, description="seconds after the last sight for which a registered person counts"
-    )
-    shifts: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
-        default=(), description="local times at which shifts begin; who was not seen in a whole one expires"
-    )
-    utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = Field(
-        default=0, description="minutes by which local time is ahead of UTC"
     )
 
 
@@ -368,6 +270,7 @@ class Config(Section):
     decide: DecideConfig = DecideConfig()
     gallery: GalleryConfig = GalleryConfig()
     presence: PresenceConfig = PresenceConfig()
+    cards: CardsConfig = CardsConfig()
     zones: tuple[ZoneConfig, ...] = Field(
         default=(), description="if any is given, cameras and portals may only name these"
     )
@@ -378,9 +281,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        _refuse_twins("cameras", [camera.name for camera in self.cameras])
-        _refuse_twins("commands.keys", [key.name for key in self.commands.keys])
-        _refuse_twins("delivery.consumers", [consumer.id for consumer in self.delivery.consumers])
+        refuse_twins("cameras", [camera.name for camera in self.cameras])
+        refuse_twins("commands.keys", [key.name for key in self.commands.keys])
+        refuse_twins("delivery.consumers", [consumer.id for consumer in self.delivery.consumers])
         if self.gallery.path == self.delivery.outbox:
             msg = f"gallery.path and delivery.outbox are one file, {self.gallery.path}; give each its own"
             raise ValueError(msg)
@@ -388,8 +291,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _zones_are_known(self) -> Config:
-        _refuse_twins("zones", [zone.name for zone in self.zones])
+        refuse_twins("zones", [zone.name for zone in self.zones])
         known = {zone.name for zone in self.zones}
+        refuse_twins("cards.zones", list(self.cards.zones))
+        for zone in self.cards.zones if known else ():
+            if zone not in known:
+                msg = f"cards.zones names {zone}, which is not among zones: {sorted(known)}"
+                raise ValueError(msg)
         for camera in self.cameras:
             portals = [zone for portal in camera.portals for zone in (portal.zone, portal.beyond) if zone]
             for zone in (camera.zone, *portals) if known else ():
@@ -397,10 +305,3 @@ class Config(Section):
                     msg = f"camera {camera.name} names a zone {zone} that is not among zones: {sorted(known)}"
                     raise ValueError(msg)
         return self
-
-
-def _refuse_twins(where: str, names: list[str]) -> None:
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        msg = f"{where}: used more than once: {', '.join(twins)}; give each its own name"
-        raise ValueError(msg)

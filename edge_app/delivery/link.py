@@ -112,7 +112,8 @@ class Link:
         clock: tells how far certificates' dates can be checked.
         report: gets every `LinkReport`; called from the network thread, must return at once.
         will: topic and payload of the retained last will.
-        subscriptions: topic filters, subscribed at QoS 1 on every connection.
+        subscriptions: topic filters, subscribed at QoS 1 on every connection; what stands retained there is
+            not asked for: what was said before is not said now.
     """
 
     def __init__(
@@ -286,7 +287,8 @@ class Link:
                 self._reason = f"broker refused: {code}"
                 return
             if self._subscriptions:
-                client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+                new_only = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+                client.subscribe([(topic, new_only) for topic in self._subscriptions])
             self._up = True
             self._report(
                 LinkUp(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from edge_app.delivery.cards import CardIntake
 from edge_app.delivery.committer import Committer, Submission
 from edge_app.delivery.courier import Courier
 from edge_app.delivery.event import EnvelopeContext, draft
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.delivery.event import Draft
     from edge_app.delivery.options import DeliveryOptions
-    from edge_app.records import PresenceSnapshot
+    from edge_app.records import CardReading, PresenceSnapshot
 
 _LOG = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class Delivery:
         clock: monotonic and wall time.
         on_beat: called by the delivery thread at least twice a second while it works.
         on_command: gets what arrives under ``cmd/``; called by the delivery thread, must return at once.
+        on_cards: gets readings of positioning cards; likewise.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class Delivery:
         clock: Clock,
         on_beat: Callable[[], None] = lambda: None,
         on_command: Callable[[Message], None] | None = None,
+        on_cards: Callable[[tuple[CardReading, ...]], None] | None = None,
     ) -> None:
         self._options = options
         self._context = context
         self._clock = clock
         self._on_beat = on_beat
         self._on_command = on_command
+        self._cards = None if on_cards is None else CardIntake(clock=clock, on_cards=on_cards)
         self._topics = Topics(site=options.site, node=options.node)
         self._ids = Uuid7Maker()
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -128,6 +132,7 @@ class Delivery:
         subscriptions = (
             *((self._topics.receipts,) if keys else ()),
             *((self._topics.commands,) if self._on_command else ()),
+            *((self._topics.cards,) if self._cards else ()),
         )
         self._link = Link(
             options=self._options,
@@ -302,6 +307,9 @@ class Delivery:
     def _arrived(self, message: Message) -> None:
         if message.topic == self._topics.receipts:
             self._courier.receipt(message.payload)
+        elif message.topic == self._topics.cards:
+            if self._cards is not None:
+                self._cards.arrived(message.payload)
         elif self._on_command is not None and message.topic != self._topics.responses:
             self._on_command(message)
 

@@ -7,6 +7,7 @@
                          /state          retained: online or (last will) not
                          /alarms/{id}    retained while the alarm stands
                          /muster         retained: everybody the box counts
+                         /card           readings of positioning cards, towards the box
                          /cmd/{verb}     commands, towards the box
                          /cmd/resp       their answers
 
@@ -56,6 +57,11 @@ class Topics:
     def receipts(self) -> str:
         """Where consumers send their receipts."""
         return f"{self.base}/rcpt"
+
+    @property
+    def cards(self) -> str:
+        """Where a positioning system tells which cards it read."""
+        return f"{self.base}/card"
 
     @property
     def commands(self) -> str:

@@ -161,6 +161,7 @@ def deliver(tmp_path: Path) -> Iterator[Callable[..., Delivery]]:
         consumers: tuple[ConsumerOptions, ...] = (),
         clock: Any = None,
         max_mb: int = 64,
+        on_cards: Any = None,
         **options: Any,
     ) -> Delivery:
         settings: dict[str, Any] = {
@@ -180,6 +181,7 @@ def deliver(tmp_path: Path) -> Iterator[Callable[..., Delivery]]:
             ),
             context=EnvelopeContext(site="north", node="box-1", boot=boot_id()),
             clock=clock or SystemClock(),
+            on_cards=on_cards,
         )
         delivery.start()
         started.append(delivery)

@@ -1,0 +1,122 @@
+"""The configuration of places and of who is where: portals, zones, the count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from edge_app.config import plane
+from edge_app.config.base import Name, Positive, Section, Spot
+
+
+class PortalConfig(Section):
+    """A way in and out within a camera's picture: a line, or an area. Points are shares of the picture."""
+
+    name: Name = Field(description="unique on its camera")
+    line: tuple[Spot, Spot] | None = Field(
+        default=None, description="two points; who crosses between them goes in or out"
+    )
+    inside: Spot | None = Field(default=None, description="a point on the side of the line that is `zone`")
+    area: Annotated[tuple[Spot, ...], Field(min_length=3)] | None = Field(
+        default=None, description="the corners of an area that is `zone`"
+    )
+    zone: Name | None = Field(default=None, description="the zone inside; null is the camera's")
+    beyond: Name | None = Field(
+        default=None,
+        description="the zone on the other side; null is outside of all (around an area: the camera's zone)",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_way(self) -> PortalConfig:
+        if (self.line is None) == (self.area is None):
+            msg = "give a line or an area, and not both"
+            raise ValueError(msg)
+        if self.line is not None:
+            self._check_line(self.line)
+        elif self.inside is not None:
+            msg = "a point inside goes with a line; an area is its own inside"
+            raise ValueError(msg)
+        if self.area is not None:
+            self._check_area(self.area)
+        return self
+
+    def _check_line(self, line: tuple[Spot, Spot]) -> None:
+        if plane.length(*line) < plane.TINY:
+            msg = f"the line from {line[0]} to {line[1]} has no length; give two points that are apart"
+            raise ValueError(msg)
+        if self.inside is None:
+            msg = "a line needs `inside`: a point on the side that is the zone"
+            raise ValueError(msg)
+        if abs(plane.distance_to_line(*line, self.inside)) < plane.TINY:
+            msg = f"the point inside, {self.inside}, lies on the line; give one that is surely on one side"
+            raise ValueError(msg)
+
+    def _check_area(self, area: tuple[Spot, ...]) -> None:
+        if plane.sides_cross(area):
+            msg = f"the sides of the area {area} cross; give its corners in the order around it"
+            raise ValueError(msg)
+        if plane.area_of(area) < plane.TINY:
+            msg = f"the area {area} is empty; give corners that are apart"
+            raise ValueError(msg)
+
+
+class ZoneConfig(Section):
+    """What a zone allows."""
+
+    name: Name = Field(description="as cameras and portals name it")
+    limit: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="more people at once are an alarm; null is no limit"
+    )
+    limit_delay_s: Annotated[float, Field(ge=0)] = Field(
+        default=10.0, description="seconds until too many are an alarm, and until it is over"
+    )
+    max_stay_s: Positive | None = Field(
+        default=None, description="seconds; who stays longer is an alarm; null is no limit"
+    )
+
+
+class PresenceConfig(Section):
+    """Who was last seen where."""
+
+    ledger: Path = Field(default=Path("state/presence.json"), description="keeps the count over restarts")
+    absent_after_s: Positive = Field(default=120.0, description="seen again after this long: a new sighting")
+    muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
+    forget_unknown_s: Positive = Field(
+        default=30.0, description="seconds after the last sight for which a stranger counts"
+    )
+    reidentify_s: Positive = Field(
+        default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"
+    )
+    forget_person_s: Positive = Field(
+        default=86400.0, description="seconds after the last sight for which a registered person counts"
+    )
+    shifts: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
+        default=(), description="local times at which shifts begin; who was not seen in a whole one expires"
+    )
+    utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = Field(
+        default=0, description="minutes by which local time is ahead of UTC"
+    )
+
+
+class CardsConfig(Section):
+    """Positioning cards beside faces: whether each person carries their own card, and only that one."""
+
+    listen: bool = Field(default=False, description="take card readings from the box's topic `card`")
+    zones: tuple[Name, ...] = Field(default=(), description="where cards are read; none: in all zones")
+    face_within_s: Positive = Field(
+        default=30.0, description="seconds in a zone within which a card's owner must be seen"
+    )
+    card_within_s: Positive = Field(
+        default=30.0, description="seconds in view within which a face's card must be read"
+    )
+    apart_s: Positive = Field(
+        default=15.0, description="face and card, or two cards, this far apart in time still came together"
+    )
+    stale_after_s: Positive = Field(
+        default=60.0, description="seconds after its last reading for which a card is there"
+    )
+    silent_after_s: Positive = Field(
+        default=120.0, description="seconds without any message: readings are missing, nothing is compared"
+    )
