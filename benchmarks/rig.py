@@ -130,6 +130,7 @@ class Arrival:
     retained: bool
     replay: bool
     at: float
+    token: bytes | None = None
 
     @property
     def event(self) -> dict[str, Any]:
@@ -177,6 +178,7 @@ class Watcher:
             retained=message.retain,
             replay=("replay", "1") in pairs,
             at=time.monotonic(),
+            token=getattr(message.properties, "CorrelationData", None),
         )
         self.arrivals.append(arrival)
         if self.hook is not None:
@@ -190,9 +192,12 @@ class Watcher:
         """Return the last arrival whose topic ends with `suffix`."""
         return next((a for a in reversed(list(self.arrivals)) if a.topic.endswith(suffix)), None)
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish something, e.g. a receipt."""
-        self.client.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: bytes, *, token: bytes | None = None) -> None:
+        """Publish something, e.g. a receipt that repeats an event's `token`."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if token is not None:
+            properties.CorrelationData = token
+        self.client.publish(topic, payload, qos=1, properties=properties)
 
     def close(self) -> None:
         """Disconnect."""

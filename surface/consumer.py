@@ -8,7 +8,8 @@ The order is the whole point. A receipt lets the box forget the event, so it is 
 this machine's disk; a receipt that gets lost costs a redelivery, which is recognised by its id and
 receipted again. Receipts are sent on the connection on which the subscription stands, never kept for
 the next one. When it is connected the consumer says "I am here" (a receipt for nothing), and the boxes
-send what is owed.
+send what is owed. A receipt repeats the correlation data of the box's newest event: that tells the box
+that the subscription stood on its present connection, so that nothing overtakes what a killed broker forgot.
 
 The MQTT session is persistent: the broker keeps what comes while the consumer restarts. For the same
 reason a message is acknowledged to the broker (PUBACK) only after the commit: what was acknowledged and
@@ -75,6 +76,7 @@ class _Incoming:
     conn: int
     mid: int
     qos: int
+    token: bytes | None
 
 
 class Consumer:
@@ -89,6 +91,7 @@ class Consumer:
         self._subscribed = False
         self._conn = 0
         self._greeted: set[tuple[str, str]] = set()
+        self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
         self.stored = self.duplicates = self.refused = self.receipted = 0
 
@@ -123,7 +126,7 @@ class Consumer:
         arrived: list[Arrived] = []
         now_ms = time.time_ns() // 1_000_000
         for one in batch:
-            self._sort(one.topic, one.payload, arrived, now_ms)
+            self._sort(one, arrived, now_ms)
         while arrived and not self._stopping.is_set():
             try:
                 new = self._store.add(arrived)
@@ -147,21 +150,22 @@ class Consumer:
                 if one.conn == self._conn and one.qos > 0:
                     self._client.ack(one.mid, one.qos)
 
-    def _sort(self, topic: str, payload: bytes, arrived: list[Arrived], now_ms: int) -> None:
+    def _sort(self, one: _Incoming, arrived: list[Arrived], now_ms: int) -> None:
         try:
-            self._sorted(topic, payload, arrived, now_ms)
+            self._sorted(one, arrived, now_ms)
         except Refused as error:
             self.refused += 1
             if self.refused.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
-                _LOG.warning("refused", topic=topic[:100], reason=str(error)[:300], refused=self.refused)
+                _LOG.warning("refused", topic=one.topic[:100], reason=str(error)[:300], refused=self.refused)
 
-    def _sorted(self, topic: str, payload: bytes, arrived: list[Arrived], now_ms: int) -> None:
-        parts = topic.split("/")
+    def _sorted(self, one: _Incoming, arrived: list[Arrived], now_ms: int) -> None:
+        parts, payload = one.topic.split("/"), one.payload
         if len(parts) == _EVENT_PARTS and parts[4] == "evt":
             fields = event_of(payload, site=parts[1], node=parts[3], kind=parts[5])
             arrived.append(
                 Arrived(site=parts[1], node=parts[3], fields=fields, body=payload, arrived_ms=now_ms)
             )
+            self._tokens[parts[1], parts[3]] = one.token
         elif len(parts) == _STATE_PARTS and parts[4] in ("state", "muster"):
             self._store.set_node(parts[1], parts[3], parts[4], document_of(payload), now_ms=now_ms)
             if parts[4] == "state" and (parts[1], parts[3]) not in self._greeted:
@@ -184,7 +188,11 @@ class Consumer:
         with self._gate:  # keeps the sockets open meanwhile; no callback takes it
             if self._client is None or not self._subscribed:
                 return
-            self._client.publish(f"mine/{site}/v1/{node}/rcpt", payload, qos=1)
+            properties = None
+            if (token := self._tokens.get((site, node))) is not None:
+                properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+                properties.CorrelationData = token
+            self._client.publish(f"mine/{site}/v1/{node}/rcpt", payload, qos=1, properties=properties)
         self.receipted += len(ids)
 
     # -- the network thread --------------------------------------------------------------------------
@@ -226,7 +234,14 @@ class Consumer:
         self._conn += 1
         conn = self._conn
         client.on_message = lambda _c, _u, m: self._inbox.put(
-            _Incoming(topic=m.topic, payload=bytes(m.payload), conn=conn, mid=m.mid, qos=m.qos)
+            _Incoming(
+                topic=m.topic,
+                payload=bytes(m.payload),
+                conn=conn,
+                mid=m.mid,
+                qos=m.qos,
+                token=getattr(m.properties, "CorrelationData", None),
+            )
         )
         client.on_socket_register_write = lambda _c, _u, _s: None  # the loop writes, never a caller
         return client

@@ -6,6 +6,7 @@ a connection ends is simply sent again on the next one, the same bytes, from the
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from paho.mqtt.properties import Properties
 
 from edge_app.delivery.event import ALARM
 from edge_app.delivery.lanes import Lanes
-from edge_app.delivery.link import replay_properties
+from edge_app.delivery.link import event_properties
 from edge_app.delivery.parking import UNFIT, Parking, meaning
 from edge_app.delivery.receipts import MAX_IDS, ReceiptRefused, check_receipt
 from edge_app.delivery.retained import Retained
@@ -39,6 +40,7 @@ _DELETE_AFTER_NS: Final = 50_000_000
 _RECEIPTS_AFTER_NS: Final = 10_000_000
 _TOPIC_OVERHEAD: Final = 256
 _SOON_NS: Final = 5_000_000
+_TOKEN_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Courier:
         self._required = options.required_consumers
         self._lanes = Lanes(
             outbox=outbox,
-            receipts=bool(self._required),
+            required=self._required,
             receipt_window=options.receipt_window,
             history_per_s=options.history_per_s,
         )
@@ -82,11 +84,12 @@ class Courier:
         self._alarms: deque[StandingAlarm] = deque()
         self._shown: dict[str, int] = {}
         self._once: deque[tuple[str, bytes, bytes | None]] = deque()
-        self._replay = replay_properties()
+        self._token = b""
+        self._live = self._replay = event_properties(self._token, replay=False)
         self._under_way: dict[int, _UnderWay] = {}
-        self._receipts: dict[str, list[bytes]] = {}
+        self._receipts: dict[tuple[str, bool], list[bytes]] = {}
         self._receipts_at = 0
-        self._hello_at = 0
+        self._hello_at: dict[str, int] = {}
         self._done: list[int] = []
         self._done_at = 0
         self._conn = 0
@@ -105,6 +108,9 @@ class Courier:
         """Begin on a new connection: state, muster and alarms first, then events, alarms first."""
         now = self._clock.mono_ns()
         self._conn, self.connected, self.broker = link.conn, True, link.broker
+        self._token = secrets.token_bytes(_TOKEN_BYTES)
+        self._live = event_properties(self._token, replay=False)
+        self._replay = event_properties(self._token, replay=True)
         self._window = max(1, min(self._options.window, link.receive_maximum))
         self._max_packet = link.max_packet
         self._under_way.clear()
@@ -147,8 +153,12 @@ class Courier:
         elif under_way.alarm is not None and under_way.alarm.body is None:
             self._outbox.forget_alarm(under_way.alarm)
 
-    def receipt(self, payload: bytes) -> None:
-        """Take whatever arrived on the receipts' topic."""
+    def receipt(self, payload: bytes, token: bytes | None = None) -> None:
+        """Take whatever arrived on the receipts' topic; `token` is its correlation data.
+
+        A token of an earlier connection deletes rows like any other, but it says nothing about whether
+        the consumer is subscribed now: client libraries send again what they could not before they subscribe.
+        """
         try:
             consumer, ids = check_receipt(
                 payload, site=self._options.site, node=self._options.node, keys=self._keys
@@ -160,13 +170,13 @@ class Courier:
             return
         now = self._clock.mono_ns()
         self._heard[consumer] = now
-        if consumer in self._required and not ids and now - self._hello_at >= _NS:
-            self._hello_at = now
+        if consumer in self._required and not ids and now >= self._hello_at.get(consumer, 0):
+            self._hello_at[consumer] = now + _NS
             self._lanes.hello()
         if consumer in self._required and ids:
             if not self._receipts:
                 self._receipts_at = now
-            self._receipts.setdefault(consumer, []).extend(ids)
+            self._receipts.setdefault((consumer, token in {None, self._token}), []).extend(ids)
 
     def grown(self, priorities: set[int]) -> None:
         """Take note that events of `priorities` were committed."""
@@ -250,11 +260,14 @@ class Courier:
         if not self._receipts or not (force or many or waited >= _RECEIPTS_AFTER_NS):
             return
         receipts, self._receipts = self._receipts, {}
-        for consumer, ids in receipts.items():
+        for (consumer, fresh), ids in receipts.items():
             for first in range(0, len(ids), MAX_IDS):
-                seqs = self._outbox.receipt(consumer, ids[first : first + MAX_IDS], required=self._required)
-                self._lanes.receipted(seqs, now=self._clock.mono_ns())
-                self.delivered += len(seqs)
+                batch = ids[first : first + MAX_IDS]
+                known, gone = self._outbox.receipt(consumer, batch, required=self._required)
+                if fresh:
+                    self._lanes.heard(consumer, known)
+                self._lanes.receipted(gone, now=self._clock.mono_ns())
+                self.delivered += len(gone)
 
     def silent(self, now: int) -> dict[str, float]:
         """Return the required consumers that owe receipts, with the seconds since their last one."""
@@ -300,9 +313,9 @@ class Courier:
             if self._max_packet is not None and len(row.body) + _TOPIC_OVERHEAD > self._max_packet:
                 self._parking.park(row, UNFIT, f"larger than the broker's limit of {self._max_packet} bytes")
                 continue
-            replay = self._replay if self._lanes.is_history(row) else None
+            properties = self._replay if self._lanes.is_history(row) else self._live
             way = _UnderWay(at=now, row=row)
-            if not self._send(self._topics.event(row.kind), row.body, way, properties=replay):
+            if not self._send(self._topics.event(row.kind), row.body, way, properties=properties):
                 return
             self.published += 1
 

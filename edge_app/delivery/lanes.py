@@ -7,10 +7,10 @@ that sending single rows again would break.
 
 The window counts messages without PUBACK. A tenth of it is kept for alarms, so that an alarm never
 waits behind history. With receipting consumers a second window counts events without receipt, lane by
-lane. It is one event wide until a receipt has come on this connection, and again after one is overdue:
-as long as nobody answers nobody may be there, and what the broker forgets meanwhile would be overtaken
-by what comes after it. (An absent consumer therefore stops the lanes; state, muster and standing
-alarms are retained messages and do not wait for it.)
+lane. It is one event wide until every required consumer has receipted something of this connection, and
+again after a receipt is overdue: who does not answer may not be there, and what the broker forgets
+meanwhile would be overtaken by what comes after it. (An absent consumer therefore stops the lanes; state,
+muster and standing alarms are retained messages and do not wait for it.)
 """
 
 from __future__ import annotations
@@ -70,19 +70,24 @@ class Lanes:
 
     Args:
         outbox: where the rows are.
-        receipts: whether rows wait for receipts.
-        receipt_window: how many of a lane may.
+        required: the consumers whose receipts rows wait for, if any.
+        receipt_window: how many rows of a lane may.
         history_per_s: how many rows from before the connection may go per second; None: no limit.
     """
 
     def __init__(
-        self, *, outbox: Outbox, receipts: bool, receipt_window: int, history_per_s: float | None
+        self,
+        *,
+        outbox: Outbox,
+        required: frozenset[str],
+        receipt_window: int,
+        history_per_s: float | None,
     ) -> None:
         self._outbox = outbox
-        self._receipts = receipts
+        self._required = required
+        self._unheard = set(required)
         self._receipt_window = receipt_window
         self._rate = history_per_s
-        self._answered = False
         self._answered_at = 0
         self._tokens = 0.0
         self._tokens_at = 0
@@ -94,7 +99,7 @@ class Lanes:
         for lane in self.lanes:
             lane.rewind(1)
             lane.paused_until, lane.backoff = 0, _BACKOFF_FIRST_NS
-        self._answered = False
+        self._unheard = set(self._required)
         self._history_to = self._outbox.next_seq - 1
         self._tokens, self._tokens_at = 0.0, now
 
@@ -134,14 +139,14 @@ class Lanes:
                 self._tokens -= 1
             lane.ahead.popleft()
             lane.cursor = row.seq
-            if self._receipts:
+            if self._required:
                 lane.owed[row.seq] = now
             return row
         return None
 
     def _peek(self, lane: Lane, now: int) -> Row | None:
-        width = self._receipt_window if self._answered else 1
-        if now < lane.paused_until or (self._receipts and len(lane.owed) >= width):
+        width = 1 if self._unheard else self._receipt_window
+        if now < lane.paused_until or (self._required and len(lane.owed) >= width):
             return None
         if not lane.ahead and lane.more:
             page = self._outbox.page(lane.priority, after=lane.cursor, limit=_PAGE)
@@ -166,15 +171,19 @@ class Lanes:
         lane.owed.pop(seq, None)
         lane.backoff = _BACKOFF_FIRST_NS
 
+    def heard(self, consumer: str, seqs: list[int]) -> None:
+        """Take note that `consumer` receipted these rows: it is there if one was sent just now."""
+        if consumer in self._unheard and any(seq in lane.owed for lane in self.lanes for seq in seqs):
+            self._unheard.discard(consumer)
+
     def receipted(self, seqs: list[int], *, now: int) -> None:
-        """Take note of receipts that came at `now`; the rows may be of any lane."""
+        """Take note at `now` that all required consumers have receipted these rows, of whatever lane."""
         for lane in self.lanes:
             before = len(lane.owed)
             for seq in seqs:
                 lane.owed.pop(seq, None)
             if len(lane.owed) < before:
                 lane.backoff = _BACKOFF_FIRST_NS
-                self._answered = True
                 self._answered_at = now
 
     def hello(self) -> None:
@@ -207,7 +216,7 @@ class Lanes:
                 again += len(lane.owed)
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
-                self._answered = False
+                self._unheard = set(self._required)
         return again
 
     def oldest_owed(self) -> int | None:

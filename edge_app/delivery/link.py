@@ -97,10 +97,17 @@ class _Packed(Properties):
         return packed
 
 
-def replay_properties() -> Properties:
-    """Return the MQTT 5 user property that marks a redelivery; the body is the same bytes always."""
+def event_properties(token: bytes, *, replay: bool) -> Properties:
+    """Return the MQTT 5 properties of an event; its body is the same bytes always.
+
+    Args:
+        token: correlation data: what a receipt repeats to prove that its event came on this connection.
+        replay: mark a redelivery with the user property ``replay`` = ``1``.
+    """
     properties = _Packed(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.UserProperty = ("replay", "1")
+    properties.CorrelationData = token
+    if replay:
+        properties.UserProperty = ("replay", "1")
     return properties
 
 

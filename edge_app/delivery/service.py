@@ -306,7 +306,7 @@ class Delivery:
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self._topics.receipts:
-            self._courier.receipt(message.payload)
+            self._courier.receipt(message.payload, message.correlation)
         elif message.topic == self._topics.cards:
             if self._cards is not None:
                 self._cards.arrived(message.payload)

@@ -94,15 +94,22 @@ class Tables:
         self._count((priority, -1, -size) for priority, size in gone)
         return len(gone)
 
-    def receipt(self, consumer: str, event_ids: Sequence[bytes], *, required: frozenset[str]) -> list[int]:
-        """Note that `consumer` has these events; delete and return those that all of `required` have."""
+    def receipt(
+        self, consumer: str, event_ids: Sequence[bytes], *, required: frozenset[str]
+    ) -> tuple[list[int], list[int]]:
+        """Note that `consumer` has these events; delete those that all of `required` have.
+
+        Returns:
+            The numbers of the events that were here, and of those that were deleted.
+        """
         marks = ",".join("?" * len(event_ids))
         with translated(self.path), transaction(self._db):
-            known = self._db.execute(f"SELECT seq FROM outbox WHERE event_id IN ({marks})", tuple(event_ids))  # noqa: S608 - only question marks
-            seqs = [row[0] for row in known]
+            found = self._db.execute(f"SELECT seq FROM outbox WHERE event_id IN ({marks})", tuple(event_ids))  # noqa: S608 - only question marks
+            known = [row[0] for row in found]
+            seqs = known
             others = required - {consumer}
             if consumer not in required:
-                return []
+                return known, []
             if others:
                 self._db.executemany(
                     "INSERT OR IGNORE INTO receipt (seq, consumer) VALUES (?, ?)",
@@ -112,7 +119,7 @@ class Tables:
             self._delete(seqs)
             if others:
                 self._db.executemany("DELETE FROM receipt WHERE seq = ?", [(seq,) for seq in seqs])
-        return seqs
+        return known, seqs
 
     def _receipted(self, seq: int) -> set[str]:
         return {row[0] for row in self._db.execute("SELECT consumer FROM receipt WHERE seq = ?", (seq,))}

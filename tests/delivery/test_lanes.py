@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 S = 1_000_000_000
 
 
-def lanes_over(outbox: Outbox, *, receipts: bool = False, rate: float | None = None) -> Lanes:
+def lanes_over(outbox: Outbox, *consumers: str, rate: float | None = None) -> Lanes:
     """Return the lanes of an outbox, restarted at second 0."""
-    lanes = Lanes(outbox=outbox, receipts=receipts, receipt_window=3, history_per_s=rate)
+    lanes = Lanes(outbox=outbox, required=frozenset(consumers), receipt_window=3, history_per_s=rate)
     lanes.restart(now=0)
     return lanes
 
@@ -28,6 +28,12 @@ def take(lanes: Lanes, *, now: int = 0, n: int = 100, free: int = 100, reserve: 
     while len(taken) < n and (row := lanes.next(now=now, free=free, reserve=reserve)) is not None:
         taken.append(row.seq)
     return taken
+
+
+def receipt(lanes: Lanes, seqs: list[int], *, now: int, consumer: str = "surface") -> None:
+    """Let `consumer`, the last one, receipt these rows."""
+    lanes.heard(consumer, seqs)
+    lanes.receipted(seqs, now=now)
 
 
 def fill(outbox: Outbox, make_draft: Callable[..., Draft], *kinds: str) -> None:
@@ -78,13 +84,30 @@ def test_only_one_event_a_lane_goes_until_a_receipt_comes(
     """Then as many as the receipt window is wide; and one again after a receipt is overdue."""
     outbox = open_outbox()
     fill(outbox, make_draft, *["sighting"] * 9, "presence")
-    lanes = lanes_over(outbox, receipts=True)
+    lanes = lanes_over(outbox, "surface")
     assert [10, 1] == take(lanes)
     outbox.remove([1])
-    lanes.receipted([1], now=0)
+    receipt(lanes, [1], now=0)
     assert [2, 3, 4] == take(lanes)
     assert (0, 4) == (lanes.overdue(now=S, timeout_ns=2 * S), lanes.overdue(now=3 * S, timeout_ns=2 * S))
     assert [10, 2] == take(lanes, now=3 * S)
+
+
+def test_lanes_stay_narrow_until_every_required_consumer_was_heard(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """By a receipt for a row of this connection; one for any other row proves nothing."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 9)
+    lanes = lanes_over(outbox, "surface", "scada")
+    assert [1] == take(lanes)
+    lanes.heard("surface", [1])
+    lanes.heard("scada", [7])
+    lanes.receipted([1], now=0)
+    assert [2] == take(lanes)
+    lanes.heard("scada", [2])
+    lanes.receipted([2], now=0)
+    assert [3, 4, 5] == take(lanes)
 
 
 def test_slow_consumer_is_not_given_more_copies(
@@ -93,17 +116,17 @@ def test_slow_consumer_is_not_given_more_copies(
     """While receipts come, what is owed waits ten times as long; when they stop, it does not."""
     outbox = open_outbox()
     fill(outbox, make_draft, *["sighting"] * 9)
-    lanes = lanes_over(outbox, receipts=True)
+    lanes = lanes_over(outbox, "surface")
     take(lanes)
     outbox.remove([1])
-    lanes.receipted([1], now=0)
+    receipt(lanes, [1], now=0)
     assert [2, 3, 4] == take(lanes)
     for second in range(1, 9):
         outbox.remove([4])
-        lanes.receipted([4] if second == 1 else [], now=second * S)
+        receipt(lanes, [4] if second == 1 else [], now=second * S)
         take(lanes, now=second * S)
         lanes.lanes[2].owed.setdefault(90 + second, second * S)
-        lanes.receipted([90 + second], now=second * S)
+        receipt(lanes, [90 + second], now=second * S)
         assert 0 == lanes.overdue(now=second * S, timeout_ns=S)
     assert 0 < lanes.overdue(now=10 * S, timeout_ns=S)
 
@@ -114,7 +137,7 @@ def test_overdue_events_come_again_more_and_more_rarely(
     """The wait doubles up to thirty times, and ends when somebody says hello."""
     outbox = open_outbox()
     fill(outbox, make_draft, "test")
-    lanes = lanes_over(outbox, receipts=True)
+    lanes = lanes_over(outbox, "surface")
     times = []
     for second in range(200):
         lanes.overdue(now=second * S, timeout_ns=S)

@@ -326,11 +326,11 @@ def test_row_goes_when_all_required_consumers_have_it(open_outbox: Opener, make_
     outbox.append(drafts)
     ids = [draft.event_id.bytes for draft in drafts]
     both = frozenset({"a", "b"})
-    assert [] == outbox.receipt("a", [*ids, b"x" * 16], required=both)
-    assert [] == outbox.receipt("a", ids, required=both)
-    assert [] == outbox.receipt("guest", ids, required=both)
-    assert [1] == outbox.receipt("b", ids[:1], required=both)
-    assert [2] == outbox.receipt("b", ids, required=both)
+    assert ([1, 2], []) == outbox.receipt("a", [*ids, b"x" * 16], required=both)
+    assert ([1, 2], []) == outbox.receipt("a", ids, required=both)
+    assert ([1, 2], []) == outbox.receipt("guest", ids, required=both)
+    assert ([1], [1]) == outbox.receipt("b", ids[:1], required=both)
+    assert ([2], [2]) == outbox.receipt("b", ids, required=both)
     assert [(0,)] == outbox._db.execute("SELECT count(*) FROM receipt").fetchall()
 
 
