@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -25,6 +24,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from benchmarks.processes.nursery import NURSERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -318,43 +319,27 @@ class BoxProcess:
         self, *, outbox: Path, port: int, ledger: Path, rate: float, extra: Sequence[str] = ()
     ) -> None:
         self.outbox, self.ledger = outbox, ledger
-        words = [
-            sys.executable,
-            str(ROOT / "benchmarks" / "processes" / "box.py"),
-            "--outbox",
-            str(outbox),
-            "--port",
-            str(port),
-        ]
-        words += ["--ledger", str(ledger), "--rate", str(rate), *extra]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
+        words = ["--outbox", str(outbox), "--port", str(port), "--ledger", str(ledger)]
+        self._output = ledger.with_suffix(".ready")
+        self._output.unlink(missing_ok=True)
+        self.process = NURSERY.fork("box", [*words, "--rate", str(rate), *extra], output=self._output)
         self.alive.add(self)
 
     def wait_ready(self) -> None:
         """Wait until it submits events."""
-        if self.process.stdout is not None:
-            self.process.stdout.readline()
+        wait_until(lambda: self._output.exists() and self._output.stat().st_size > 0, what="the box's start")
 
     def kill(self) -> None:
         """End it as a power cut would end the process."""
         self.process.kill()
         self.process.wait(10)
-        self._close()
+        self.alive.discard(self)
 
     def stop(self) -> None:
         """End it in order."""
         self.process.terminate()
         self.process.wait(20)
-        self._close()
-
-    def _close(self) -> None:
         self.alive.discard(self)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
     def committed(self) -> list[str]:
         """Return the ids of which the box said that they are committed."""

@@ -1,18 +1,23 @@
 """Random kills of box, broker and consumer, and a link that is cut, stalled and robbed of its answers.
 
 A real box process, through a proxy that breaks the link, to a real mosquitto that keeps nothing when it is
-killed, to the reference consumer that receipts. In the end everything is let run, and the books are
-compared: what the box said was committed, and what the consumer has.
+killed, to the reference consumer that receipts: several such lines side by side, because most of the time
+of a kill is waiting. In the end everything is let run, and the books are compared: what the boxes said
+was committed, and what the consumers have.
 """
 
 from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.chaos.table import Row
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, order_violations, wait_until
 
@@ -20,127 +25,176 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: How often each fault is chosen, relative to the others.
+#: How often each fault is chosen, relative to the others. The first three are the kills that are counted.
 FAULTS: Final = {
-    "box killed": 4,
-    "broker killed": 3,
-    "consumer killed": 3,
-    "link cut": 2,
+    "box": 4,
+    "broker": 3,
+    "consumer": 3,
+    "link cut": 1,
     "link stalled": 1,
     "answers lost": 1,
 }
-_BROKER: Final = ("max_queued_messages 100000", "max_inflight_messages 100")
+KILLS: Final = ("box", "broker", "consumer")
+BROKER: Final = ("max_queued_messages 100000", "max_inflight_messages 100")
+#: Now and then it is quiet for so long that a backlog drains: what is killed then has much under way.
+_CALM: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Books:
-    """What was counted. `lost` are committed ids that the consumer does not have and no gap explains."""
+    """What was counted on one line. `lost` are committed ids that the consumer does not have."""
 
-    faults: dict[str, int]
+    faults: Counter[str]
     seconds: float
     committed: int
     numbers: int
     stored: int
+    before_the_end: int
     lost: int
     holes: int
     twice: int
     out_of_order: int
 
     @property
-    def clean(self) -> bool:
-        """Whether the promise held."""
-        return (self.lost, self.holes, self.twice, self.out_of_order) == (0, 0, 0, 0)
+    def kills(self) -> int:
+        """How many processes were killed."""
+        return sum(self.faults[what] for what in KILLS)
 
 
-def run(folder: Path, *, kills: int, rate: float, seed: int, say: Callable[[str], None]) -> Books:
-    """Break `kills` things while the box records `rate` events a second; return the books."""
-    rng = random.Random(seed)  # noqa: S311 - a seed makes it repeatable
-    key = folder / "key"
-    key.write_text("7e" * 32, encoding="ascii")
-    key.chmod(0o600)
-    broker = Mosquitto(folder, settings=_BROKER).start()
-    proxy = FaultProxy(broker.port)
-    surface = Surface(folder=folder, port=broker.port, key=key)
-    done = dict.fromkeys(FAULTS, 0)
-    began = time.monotonic()
+class Line:
+    """One box, one broker behind a proxy, one consumer, in a folder; `seed` makes it repeatable."""
 
-    def new_box(speed: float) -> BoxProcess:
+    def __init__(self, folder: Path, *, rate: float, seed: int) -> None:
+        folder.mkdir()
+        self._folder, self._rate = folder, rate
+        self._rng = random.Random(seed)  # noqa: S311 - a seed makes it repeatable
+        self._key = folder / "key"
+        self._key.write_text("7e" * 32, encoding="ascii")
+        self._key.chmod(0o600)
+        self._broker = Mosquitto(folder, settings=BROKER).start()
+        self._proxy = FaultProxy(self._broker.port)
+        self._surface = Surface(folder=folder, port=self._broker.port, key=self._key)
+        self._box = self._new_box(rate)
+        self.faults: Counter[str] = Counter()
+
+    def _new_box(self, rate: float) -> BoxProcess:
         return BoxProcess(
-            outbox=folder / "box.db",
-            port=proxy.port,
-            ledger=folder / "ledger",
-            rate=speed,
-            extra=("--consumer", f"surface={key}"),
+            outbox=self._folder / "box.db",
+            port=self._proxy.port,
+            ledger=self._folder / "ledger",
+            rate=rate,
+            extra=("--consumer", f"surface={self._key}"),
         )
 
-    box = new_box(rate)
-    box.wait_ready()
-    for number in range(1, kills + 1):
-        time.sleep(rng.uniform(0.05, 0.7))
-        fault = rng.choices(list(FAULTS), weights=list(FAULTS.values()))[0]
-        done[fault] += 1
-        if fault == "box killed":
-            box.kill()
-            box = new_box(rate)
-            box.wait_ready()
-        elif fault == "broker killed":
-            broker.kill()
-            time.sleep(rng.uniform(0, 0.3))
-            broker.start()
-        elif fault == "consumer killed":
-            surface.kill()
-            time.sleep(rng.uniform(0, 0.3))
-            surface.start()
+    def run(self, kills: int, tick: Callable[[], None]) -> Books:
+        """Kill `kills` processes, and break the link in between; return the books."""
+        began, rng = time.monotonic(), self._rng
+        self._box.wait_ready()
+        while sum(self.faults[what] for what in KILLS) < kills:
+            time.sleep(rng.uniform(2.0, 4.0) if rng.random() < _CALM else rng.expovariate(2.0))
+            fault = rng.choices(list(FAULTS), weights=list(FAULTS.values()))[0]
+            self.faults[fault] += 1
+            self._break(fault)
+            tick()
+        self._box.kill()
+        self._box = self._new_box(0)
+        stored = len(self._surface.ids())
+        wait_until(lambda: _waiting(self._folder / "box.db") == 0, timeout=1800, what="delivery of the rest")
+        self._box.stop()
+        self._surface.stop()
+        self._proxy.close()
+        self._broker.stop()
+        return self._books(stored, time.monotonic() - began)
+
+    def _break(self, fault: str) -> None:
+        if fault == "box":
+            self._box.kill()
+            self._box = self._new_box(self._rate)
+        elif fault == "broker":
+            self._broker.kill()
+            time.sleep(self._rng.uniform(0, 0.3))
+            self._broker.start()
+        elif fault == "consumer":
+            self._surface.kill()
+            time.sleep(self._rng.uniform(0, 0.3))
+            self._surface.start()
+        elif fault == "link cut":
+            self._proxy.cut()
         else:
-            _break_link(proxy, fault, rng)
-        if number % 50 == 0:
-            say(f"{number} of {kills} faults, {len(box.committed()):,} events committed")
-    box.kill()
-    box = new_box(0)
-    wait_until(lambda: _waiting(folder / "box.db") == 0, timeout=1800, what="delivery of the rest")
-    box.stop()
-    surface.stop()
-    proxy.close()
-    broker.stop()
-    return _books(folder, box, surface, done, time.monotonic() - began)
+            self._silence("stalled" if fault == "link stalled" else "swallow_down")
+
+    def _silence(self, name: str) -> None:
+        setattr(self._proxy, name, True)
+        time.sleep(self._rng.uniform(0.2, 1.0))
+        setattr(self._proxy, name, False)
+        if name == "swallow_down":
+            self._proxy.cut()  # bytes are missing from the stream: no TCP connection could go on
+
+    def _books(self, before_the_end: int, seconds: float) -> Books:
+        numbers = _asked(self._folder / "box.db", "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        events = self._surface.events()
+        ids = [event["id"] for event in events]
+        committed = set(self._box.committed())
+        present = {event["seq"] for event in events}
+        return Books(
+            faults=self.faults,
+            seconds=seconds,
+            committed=len(committed),
+            numbers=numbers,
+            stored=len(ids),
+            before_the_end=before_the_end,
+            lost=len(committed - set(ids)),
+            holes=sum(number not in present for number in range(1, numbers + 1)),
+            twice=len(ids) - len(set(ids)),
+            out_of_order=order_violations(events),
+        )
 
 
-def _break_link(proxy: FaultProxy, fault: str, rng: random.Random) -> None:
-    if fault == "link cut":
-        proxy.cut()
-        return
-    name = "stalled" if fault == "link stalled" else "swallow_down"
-    setattr(proxy, name, True)
-    time.sleep(rng.uniform(0.2, 1.0))
-    setattr(proxy, name, False)
-    if name == "swallow_down":
-        proxy.cut()  # bytes are missing from the stream: no TCP connection could go on
+def run(
+    folder: Path, *, kills: int, rate: float, seed: int, lines: int, say: Callable[[str], None]
+) -> list[Row]:
+    """Kill `kills` processes on `lines` lines, whose boxes record `rate` events a second; return the rows."""
+    done, began, gate = Counter[str](), time.monotonic(), threading.Lock()
+
+    def tick() -> None:
+        with gate:
+            done["faults"] += 1
+            if done["faults"] % 100 == 0:
+                say(f"{done['faults']} faults in {time.monotonic() - began:.0f} s")
+
+    made = [Line(folder / f"line{n}", rate=rate, seed=seed + n) for n in range(lines)]
+    shares = [kills // lines + (n < kills % lines) for n in range(lines)]
+    with ThreadPoolExecutor(lines) as pool:
+        books = list(pool.map(lambda pair: pair[0].run(pair[1], tick), zip(made, shares, strict=True)))
+    return [_row(books)]
+
+
+def _row(books: list[Books]) -> Row:
+    faults = sum((one.faults for one in books), Counter[str]())
+    named = ", ".join(f"{faults[name]} {name}" for name in FAULTS if faults[name])
+    lost = sum(one.lost + one.holes for one in books)
+    stored = sum(one.stored for one in books)
+    early = sum(one.before_the_end for one in books)
+    seconds = max(one.seconds for one in books)
+    return Row(
+        fault="random kills of box, broker, consumer",
+        times=sum(one.kills for one in books),
+        committed=sum(one.committed for one in books),
+        received=stored,
+        copies=sum(one.twice for one in books),
+        lost=lost,
+        order=sum(one.out_of_order for one in books),
+        note=f"({named}; {early / max(1, stored):.0%} stored before the last fault; {seconds:.0f} s)",
+    )
 
 
 def _waiting(outbox: Path) -> int:
-    connection = sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)
+    return _asked(outbox, "SELECT sum(n) FROM tally")
+
+
+def _asked(database: Path, query: str) -> int:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        return int(connection.execute("SELECT sum(n) FROM tally").fetchone()[0])
+        return int(connection.execute(query).fetchone()[0])
     finally:
         connection.close()
-
-
-def _books(folder: Path, box: BoxProcess, surface: Surface, done: dict[str, int], seconds: float) -> Books:
-    connection = sqlite3.connect(f"file:{folder / 'box.db'}?mode=ro", uri=True)
-    numbers = int(connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()[0])
-    connection.close()
-    events = surface.events()
-    ids = [event["id"] for event in events]
-    committed = set(box.committed())
-    present = {event["seq"] for event in events}
-    return Books(
-        faults=done,
-        seconds=seconds,
-        committed=len(committed),
-        numbers=numbers,
-        stored=len(ids),
-        lost=len(committed - set(ids)),
-        holes=sum(number not in present for number in range(1, numbers + 1)),
-        twice=len(ids) - len(set(ids)),
-        out_of_order=order_violations(events),
-    )

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,6 +18,9 @@ from edge_app.delivery.event import EnvelopeContext
 from edge_app.delivery.options import BrokerOptions, ConsumerOptions, DeliveryOptions, OutboxOptions
 from edge_app.delivery.service import Delivery
 from edge_app.records import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _STEP = 500
 
@@ -76,7 +79,7 @@ def options_from(args: argparse.Namespace) -> DeliveryOptions:
     )
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run until SIGTERM (in order) or SIGKILL."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outbox", type=Path, required=True)
@@ -88,7 +91,7 @@ def main() -> None:
     parser.add_argument("--max-mb", type=int, default=512)
     parser.add_argument("--puback-timeout", type=float, default=3.0)
     parser.add_argument("--consumer", action="append", default=[], metavar="ID=KEYFILE")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

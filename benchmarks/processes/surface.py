@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+from benchmarks.processes.nursery import NURSERY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 class Surface:
     """The reference consumer with its store in `folder`; `key` is the file that it shares with all boxes."""
 
-    def __init__(self, *, folder: Path, port: int, key: Path) -> None:
+    def __init__(self, *, folder: Path, port: int, key: Path, extra: Sequence[str] = ()) -> None:
         self._database = folder / "surface.db"
         keys = folder / "keys"
         keys.mkdir(exist_ok=True)
         default = keys / "default"
         default.write_bytes(key.read_bytes())
         default.chmod(0o600)
-        self._words = [
-            sys.executable,
-            "-m",
-            "surface",
-            "run",
-            "--broker",
-            f"127.0.0.1:{port}",
-            "--keys",
-            str(keys),
-        ]
-        self._words += ["--db", str(self._database)]
+        self._words = ["run", "--broker", f"127.0.0.1:{port}", "--keys", str(keys)]
+        self._words += ["--db", str(self._database), *extra]
         self.start()
 
     def start(self) -> None:
         """Start it, again after a kill."""
-        self.process = subprocess.Popen(
-            self._words,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self.process = NURSERY.fork("surface", self._words)
 
     def kill(self) -> None:
         """End it without warning."""

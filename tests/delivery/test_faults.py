@@ -85,8 +85,7 @@ def test_twenty_kills_of_the_box_lose_nothing(mosquitto: Broker, tmp_path: Path)
     rng = random.Random(7)
     for _ in range(20):
         box = BoxProcess(outbox=outbox, port=broker.port, ledger=ledger, rate=400)
-        assert box.process.stdout is not None
-        box.process.stdout.readline()
+        box.wait_ready()
         time.sleep(rng.uniform(0.05, 0.4))
         box.kill()
     last = BoxProcess(outbox=outbox, port=broker.port, ledger=ledger, rate=0)
