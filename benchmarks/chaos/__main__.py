@@ -61,7 +61,7 @@ def _cuts(folder: Path, n: int, seed: int) -> list[Row]:
             committed=found.committed,
             received=found.committed - found.lost,
             lost=found.lost,
-            note=f"({note}; control with synchronous=NORMAL lost {control.lost:,} of {control.committed:,})",
+            note=f"({note}; control (NORMAL) lost {control.lost:,} of {control.committed:,})",
             failed=found.damaged > 0 or control.lost == 0,
         )
     ]

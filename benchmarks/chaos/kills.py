@@ -153,7 +153,7 @@ class Line:
 def run(
     folder: Path, *, kills: int, rate: float, seed: int, lines: int, say: Callable[[str], None]
 ) -> list[Row]:
-    """Kill `kills` processes on `lines` lines, whose boxes record `rate` events a second; return the rows."""
+    """Kill `kills` processes on `lines` lines, each at `rate` events a second; return the rows."""
     done, began, gate = Counter[str](), time.monotonic(), threading.Lock()
 
     def tick() -> None:

@@ -53,7 +53,8 @@ class Row:
         copies = "removed" if self.copies is None else f"{self.copies:,}"
         counts = f"{self.times:6,} {self.committed:10,} {self.received:9,} {copies:>8}"
         verdict = "ok" if self.holds else "BROKEN"
-        return f"{self.fault:46} {counts} {self.lost:5,} {self.order:6,}  {verdict}{'  ' + self.note if self.note else ''}"
+        line = f"{self.fault:46} {counts} {self.lost:5,} {self.order:6,}  {verdict}  {self.note}"
+        return line.rstrip()
 
 
 def not_done(fault: str, why: str) -> Row:
