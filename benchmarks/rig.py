@@ -349,16 +349,25 @@ class BoxProcess:
         return [line for line in lines[:-1] if line]
 
 
-def order_violations(events: Sequence[dict[str, Any]]) -> int:
-    """Count events that came, for the first time, after one of their priority with a higher number."""
+def violations(events: Sequence[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
+    """Return what came, for the first time, after one of its priority with a higher number.
+
+    Each as node, priority, number, and the highest number that had come.
+    """
     highest: dict[tuple[str, int], int] = {}
     seen: set[str] = set()
-    bad = 0
+    bad: list[tuple[str, int, int, int]] = []
     for event in events:
         if event["id"] in seen:
             continue
         seen.add(event["id"])
         lane = (event["node"], event["priority"])
-        bad += event["seq"] < highest.get(lane, 0)
+        if event["seq"] < highest.get(lane, 0):
+            bad.append((*lane, event["seq"], highest[lane]))
         highest[lane] = max(highest.get(lane, 0), event["seq"])
     return bad
+
+
+def order_violations(events: Sequence[dict[str, Any]]) -> int:
+    """Return how many `violations` there are."""
+    return len(violations(events))

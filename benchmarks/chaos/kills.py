@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.chaos.table import Row
 from benchmarks.processes.surface import Surface
-from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, order_violations, wait_until
+from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, violations, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class Books:
     lost: int
     holes: int
     twice: int
-    out_of_order: int
+    out_of_order: list[tuple[str, int, int, int]]
 
     @property
     def kills(self) -> int:
@@ -146,7 +146,7 @@ class Line:
             lost=len(committed - set(ids)),
             holes=sum(number not in present for number in range(1, numbers + 1)),
             twice=len(ids) - len(set(ids)),
-            out_of_order=order_violations(events),
+            out_of_order=violations(events),
         )
 
 
@@ -175,6 +175,9 @@ def _row(books: list[Books]) -> Row:
     lost = sum(one.lost + one.holes for one in books)
     stored = sum(one.stored for one in books)
     early = sum(one.before_the_end for one in books)
+    late = [one for book in books for one in book.out_of_order]
+    for node, priority, seq, after in late[:10]:
+        print(f"  {node}: {seq} of priority {priority} came after {after}")
     seconds = max(one.seconds for one in books)
     return Row(
         fault="random kills of box, broker, consumer",
@@ -183,7 +186,7 @@ def _row(books: list[Books]) -> Row:
         received=stored,
         copies=sum(one.twice for one in books),
         lost=lost,
-        order=sum(one.out_of_order for one in books),
+        order=len(late),
         note=f"({named}; {early / max(1, stored):.0%} stored before the last fault; {seconds:.0f} s)",
     )
 

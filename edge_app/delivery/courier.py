@@ -117,6 +117,7 @@ class Courier:
         self.connects += 1
         self.last_error = None
         self._heard = dict.fromkeys(self._required, now)
+        self._hello_at.clear()
         self._retained.all_again(self._topics.state)
         self.restart()
         self._parking.probe()

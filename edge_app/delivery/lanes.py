@@ -7,10 +7,11 @@ that sending single rows again would break.
 
 The window counts messages without PUBACK. A tenth of it is kept for alarms, so that an alarm never
 waits behind history. With receipting consumers a second window counts events without receipt, lane by
-lane. It is one event wide until every required consumer has receipted something of this connection, and
-again after a receipt is overdue: who does not answer may not be there, and what the broker forgets
-meanwhile would be overtaken by what comes after it. (An absent consumer therefore stops the lanes; state,
-muster and standing alarms are retained messages and do not wait for it.)
+lane. It is one event wide until every required consumer has receipted an event of this lane and this
+connection, and again after a receipt is overdue: who does not answer may not be there, and what the broker
+forgets meanwhile would be overtaken by what comes after it. Each lane must be answered by itself, because
+the one event of another may have gone out before the consumer had subscribed. (An absent consumer therefore
+stops the lanes; state, muster and standing alarms are retained messages and do not wait for it.)
 """
 
 from __future__ import annotations
@@ -36,19 +37,28 @@ def _rows() -> deque[Row]:
     return deque()
 
 
+def _names() -> set[str]:
+    return set()
+
+
 def _times() -> dict[int, int]:
     return {}
 
 
 @dataclass(slots=True)
 class Lane:
-    """The rows of one priority: `cursor` was handed out last, `owed` lack a receipt since when."""
+    """The rows of one priority.
+
+    `cursor` was handed out last, `owed` lack a receipt since when, `unheard` are the required consumers that
+    have receipted none of this connection.
+    """
 
     priority: int
     cursor: int = 0
     more: bool = True
     ahead: deque[Row] = field(default_factory=_rows)
     owed: dict[int, int] = field(default_factory=_times)
+    unheard: set[str] = field(default_factory=_names)
     paused_until: int = 0
     backoff: int = _BACKOFF_FIRST_NS
 
@@ -85,7 +95,6 @@ class Lanes:
     ) -> None:
         self._outbox = outbox
         self._required = required
-        self._unheard = set(required)
         self._receipt_window = receipt_window
         self._rate = history_per_s
         self._answered_at = 0
@@ -99,7 +108,7 @@ class Lanes:
         for lane in self.lanes:
             lane.rewind(1)
             lane.paused_until, lane.backoff = 0, _BACKOFF_FIRST_NS
-        self._unheard = set(self._required)
+            lane.unheard = set(self._required)
         self._history_to = self._outbox.next_seq - 1
         self._tokens, self._tokens_at = 0.0, now
 
@@ -145,7 +154,7 @@ class Lanes:
         return None
 
     def _peek(self, lane: Lane, now: int) -> Row | None:
-        width = 1 if self._unheard else self._receipt_window
+        width = 1 if lane.unheard else self._receipt_window
         if now < lane.paused_until or (self._required and len(lane.owed) >= width):
             return None
         if not lane.ahead and lane.more:
@@ -172,9 +181,10 @@ class Lanes:
         lane.backoff = _BACKOFF_FIRST_NS
 
     def heard(self, consumer: str, seqs: list[int]) -> None:
-        """Take note that `consumer` receipted these rows: it is there if one was sent just now."""
-        if consumer in self._unheard and any(seq in lane.owed for lane in self.lanes for seq in seqs):
-            self._unheard.discard(consumer)
+        """Take note that `consumer` receipted these rows: the lanes that they went by just now reach it."""
+        for lane in self.lanes:
+            if consumer in lane.unheard and any(seq in lane.owed for seq in seqs):
+                lane.unheard.discard(consumer)
 
     def receipted(self, seqs: list[int], *, now: int) -> None:
         """Take note at `now` that all required consumers have receipted these rows, of whatever lane."""
@@ -216,7 +226,7 @@ class Lanes:
                 again += len(lane.owed)
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
-                self._unheard = set(self._required)
+                lane.unheard = set(self._required)
         return again
 
     def oldest_owed(self) -> int | None:

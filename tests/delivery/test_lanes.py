@@ -110,6 +110,23 @@ def test_lanes_stay_narrow_until_every_required_consumer_was_heard(
     assert [3, 4, 5] == take(lanes)
 
 
+def test_receipt_of_one_lane_does_not_widen_another(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """The sighting went before the consumer subscribed, the presence after it: only that one arrived."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 4)
+    lanes = lanes_over(outbox, "surface")
+    assert [1] == take(lanes)
+    fill(outbox, make_draft, *["presence"] * 4)
+    lanes.grown({1})
+    assert [5] == take(lanes)
+    receipt(lanes, [5], now=0)
+    assert [6, 7, 8] == take(lanes)
+    lanes.hello()
+    assert [1] == [seq for seq in take(lanes) if seq < 5]
+
+
 def test_slow_consumer_is_not_given_more_copies(
     open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
 ) -> None:
