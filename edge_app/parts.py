@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from edge_app.config import Config
     from edge_app.config.schema import CameraConfig
     from edge_app.delivery.link import Message
-    from edge_app.records import FrameFaces, Identity, PresenceSnapshot
+    from edge_app.records import CardReading, FrameFaces, Identity, PresenceSnapshot
     from edge_app.sparkplug.plane import SparkplugPlane
 
     Work = Callable[[Callable[[], bool]], None]
@@ -50,6 +51,8 @@ _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
 #: How long a muster that was asked for may take: the register is looked at once a second.
 _MUSTER_S: Final = 5.0
+#: Messages of card readings that may wait for the next second.
+_CARD_MESSAGES: Final = 1000
 _NS_PER_S: Final = 1_000_000_000
 #: Frames a second of the annotated video.
 _SHOW_FPS: Final = 12.5
@@ -111,8 +114,10 @@ class Parts:
             clock=clock,
             on_beat=lambda: self._beat("delivery"),
             on_command=self._command_arrived if config.commands.keys else None,
+            on_cards=self._cards_arrived if config.cards.listen else None,
         )
         self._muster_asked: queue.SimpleQueue[queue.SimpleQueue[PresenceSnapshot]] = queue.SimpleQueue()
+        self._cards: queue.Queue[tuple[CardReading, ...]] = queue.Queue(_CARD_MESSAGES)
         self._configs: queue.SimpleQueue[tuple[Config, threading.Event]] = queue.SimpleQueue()
         self._stages: list[FaceStage] = []
         self._identity = IdentityStage(self._matcher, options=wiring.vote_options(config))
@@ -251,6 +256,11 @@ class Parts:
             verb = message.topic.rsplit("/", 1)[-1]
             self._desk.lay_down(Arrival(verb, message.payload, message.response_topic, message.correlation))
 
+    def _cards_arrived(self, readings: tuple[CardReading, ...]) -> None:
+        """Hand readings of cards to the ``recognise`` thread; more than it can take are dropped."""
+        with contextlib.suppress(queue.Full):
+            self._cards.put_nowait(readings)
+
     def _muster_now(self) -> PresenceSnapshot | None:
         """Have a muster published by the ``recognise`` thread, which keeps it; any other thread."""
         answer: queue.SimpleQueue[PresenceSnapshot] = queue.SimpleQueue()
@@ -340,6 +350,8 @@ class Parts:
         self._take_configs()
         self._follow_register(now_ns)
         self._recogniser.tick(now_ns)
+        for _ in range(self._cards.qsize()):
+            self._presence.muster.cards(self._cards.get(), now_ns=now_ns)
         now = self._presence.tick(now_ns)
         for event in now.events:
             self.submit(event)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_app.faces.detect import Detector
     from edge_app.faces.quality import QualityLimits
     from edge_app.identity.evidence import VoteOptions
+    from edge_app.presence.cards import CardRules
     from edge_app.presence.keeper import Presence
     from edge_app.presence.portals import Portal
     from edge_app.records import Frame
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_detector",
     "build_recogniser",
+    "card_rules",
     "command_keys",
     "delivery_options",
     "engine_store",
@@ -252,11 +254,23 @@ def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterab
         forget_person_s=options.forget_person_s,
         standing_alarms=standing_alarms,
         shifts=Shifts(begins=options.shifts, utc_offset_min=options.utc_offset_min, last_ms=kept.shift_ms),
+        cards=card_rules(config),
+        now_ns=clock.mono_ns(),
         kept=kept,
     )
     return Presence(
         muster=muster, file=file, ledger=options.ledger, clock=clock, muster_every_s=options.muster_every_s
     )
+
+
+def card_rules(config: Config) -> CardRules | None:
+    """Return how positioning cards are compared with faces, None if none are read."""
+    from edge_app.presence.cards import CardRules
+
+    if not config.cards.listen:
+        return None
+    options = config.cards.model_dump(exclude={"listen", "zones"})
+    return CardRules(zones=frozenset(config.cards.zones), **options)
 
 
 def source_spec(camera: CameraConfig) -> SourceSpec:

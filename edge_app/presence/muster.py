@@ -20,11 +20,12 @@ from edge_app.presence.count import count
 from edge_app.presence.events import milliseconds
 from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
-from edge_app.presence.portals import doorkeepers
+from edge_app.presence.portals import doorkeepers, watched_zones
 from edge_app.presence.rounds import Rounds
 from edge_app.presence.sights import Sights
 from edge_app.presence.store import Kept
 from edge_app.presence.strangers import DOUBT_SHARE
+from edge_app.presence.uniqueness import Uniqueness
 from edge_app.records import Decision, Event, PresenceSnapshot
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 
     from edge_app.clock import WallTime
     from edge_app.presence.alarms import ZoneRules
+    from edge_app.presence.cards import CardRules
     from edge_app.presence.corrections import Correction
     from edge_app.presence.count import Counted
     from edge_app.presence.place import TrackKey
     from edge_app.presence.portals import Crossing, Portal
     from edge_app.presence.shifts import Shifts
     from edge_app.presence.sights import Said
-    from edge_app.records import CameraState, FrameFaces, Identity
+    from edge_app.records import CameraState, CardReading, FrameFaces, Identity
 
 _NS: Final = 1_000_000_000
 
@@ -58,6 +60,8 @@ class Muster:
         forget_person_s: how long a registered person counts after the last sight.
         standing_alarms: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin.
+        cards: how positioning cards are compared with faces; None: none are read.
+        now_ns: when this run began.
         kept: what the ledger's file holds.
     """
 
@@ -73,6 +77,8 @@ class Muster:
         forget_person_s: float = 24 * 3600.0,
         standing_alarms: Iterable[str] = (),
         shifts: Shifts | None = None,
+        cards: CardRules | None = None,
+        now_ns: int = 0,
         kept: Kept | None = None,
     ) -> None:
         self._zones = dict(zones)
@@ -85,6 +91,13 @@ class Muster:
         self._cameras = CameraStates(standing=standing)
         self._ledger = Ledger()
         self._rounds = Rounds(ledger=self._ledger, rules=rules or {}, standing=standing, shifts=shifts)
+        self._unique = Uniqueness(
+            ledger=self._ledger,
+            rules=cards,
+            watched=watched_zones(zones, portals),
+            standing=standing,
+            now_ns=now_ns,
+        )
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
         self._shapes: dict[str, tuple[int, int]] = {}
         #: How often the ledger has changed in more than when somebody was seen.
@@ -134,6 +147,7 @@ class Muster:
         key = (identity.camera, identity.track)
         self._sights.now_ns = max(self._sights.now_ns, identity.mono_ns)
         before, now = self._sights.say(identity)
+        self._unique.said(identity, self._doors[identity.camera].zone_of(identity.track))
         self._forget(identity.mono_ns)
         withdrawn = None
         if before is not None and before != now:
@@ -170,13 +184,19 @@ class Muster:
         """Take a camera's state; return an event if it went blind or sees again."""
         return self._cameras.take(state, now_ns=now_ns)
 
+    def cards(self, readings: Iterable[CardReading], *, now_ns: int) -> None:
+        """Take one message's readings of positioning cards; none says that the line is alive."""
+        self._unique.take(readings, now_ns=now_ns)
+
     def tick(self, now_ns: int, wall: WallTime) -> tuple[Event, ...]:
-        """See to what happens by itself, about once a second: alarms, shifts, forgetting."""
+        """See to what happens by itself, about once a second: alarms, shifts, forgetting, cards."""
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         made = self._rounds.shift(now_ns, wall, lambda: self._count().total)
         self.changes += len(made)
-        return (*made, *self._rounds.alarms(now_ns, self._count()))
+        blind = [state.camera for state in self._cameras.all() if state.blind_since_ns is not None]
+        unique = self._unique.check(now_ns, self._sights.visible(), blind)
+        return (*made, *self._rounds.alarms(now_ns, self._count()), *unique)
 
     def shift_has_begun(self) -> bool:
         """Return whether a shift has begun since this was asked last: a muster is due."""

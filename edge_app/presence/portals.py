@@ -156,3 +156,14 @@ def doorkeepers(
     return {
         camera: Doorkeeper(zone=zone, portals=by_camera.get(camera, ())) for camera, zone in zones.items()
     }
+
+
+def watched_zones(
+    zones: Mapping[str, str], portals: Mapping[str, Sequence[Portal]] | None = None
+) -> dict[str, frozenset[str]]:
+    """Return the zones that each camera sees: its own, and those on either side of its portals."""
+    ways = portals or {}
+    return {
+        camera: frozenset({zone, *(z for p in ways.get(camera, ()) for z in (p.zone, p.beyond) if z)})
+        for camera, zone in zones.items()
+    }
