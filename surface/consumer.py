@@ -14,6 +14,11 @@ that the subscription stood on its present connection, so that nothing overtakes
 The MQTT session is persistent: the broker keeps what comes while the consumer restarts. For the same
 reason a message is acknowledged to the broker (PUBACK) only after the commit: what was acknowledged and
 not yet stored when the consumer is killed would come again from the box, but after what followed it.
+
+**Several consumers** on one database share the events (MQTT 5's shared subscription): each gets a part,
+and each receipts what it has committed. Then the session is not kept: a broker would go on giving a
+part to a consumer that is not there. Whoever goes without a goodbye leaves a last will, at which the
+others say "I am here" once more, and the boxes send again what that one had not receipted.
 """
 
 from __future__ import annotations
@@ -30,16 +35,22 @@ import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_app.clock import WallQuality
+from edge_app.delivery.event import MAX_BODY_BYTES
 from edge_app.delivery.receipts import MAX_IDS, make_receipt
-from surface.arrive import Refused, document_of, event_of
-from surface.store import Arrived, SurfaceError
+from edge_app.delivery.tls import context_for
+from edge_app.errors import DsrError
+from surface.arrive import Refused, event_of, muster_of, state_of
+from surface.database import SurfaceError, Unstorable
+from surface.store import Arrived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from edge_app.delivery.options import TlsOptions
     from surface.store import Store
 
 _LOG = structlog.get_logger(__name__)
@@ -50,11 +61,18 @@ _POLL_S: Final = 0.2
 _EVENT_PARTS: Final = 6
 _STATE_PARTS: Final = 5
 _SESSION_S: Final = 7 * 86_400
+#: The largest message that the broker may send us: an event, with its topic and properties.
+_PACKET_BYTES: Final = MAX_BODY_BYTES + 8 * 1024
+#: Messages that wait for the store. A broker with a window stays far below; a flood at QoS 0 has none.
+_INBOX: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
-    """Where the broker is, who we are, and the keys we share with boxes (by node; ``*`` for all others)."""
+    """Where the broker is, who we are, and the keys we share with boxes (by node; ``*`` for all others).
+
+    `share` is this consumer's name among several that share the events of one `consumer`; None: it is alone.
+    """
 
     host: str
     port: int
@@ -63,8 +81,29 @@ class ConsumerSettings:
     keys: Mapping[str, bytes]
     username: str | None = None
     password: str | None = None
-    ca_file: Path | None = None
+    tls: TlsOptions | None = None
     keepalive_s: int = 15
+    node: str = "+"
+    share: str | None = None
+
+    @property
+    def client_id(self) -> str:
+        """What the broker knows us by: the same after a restart, another for each that shares."""
+        return f"dsr-surface-{self.consumer}" + ("" if self.share is None else f"-{self.share}")
+
+    @property
+    def gone(self) -> str:
+        """The topic of the last wills of those who share."""
+        return f"dsr-surface/{self.consumer}/gone"
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What we subscribe to; over a shared subscription comes nothing retained, so states are not."""
+        base = f"mine/{self.site}/v1/{self.node}"
+        if self.share is None:
+            return (f"{base}/evt/#", f"{base}/state", f"{base}/muster")
+        shared = f"$share/dsr-surface-{self.consumer}/{base}/evt/#"
+        return (shared, f"{base}/state", f"{base}/muster", self.gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +132,7 @@ class Consumer:
         self._greeted: set[tuple[str, str]] = set()
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
-        self.stored = self.duplicates = self.refused = self.receipted = 0
+        self.stored = self.duplicates = self.refused = self.receipted = self.overflowed = 0
 
     def stop(self) -> None:
         """Let `run` end; safe from a signal handler."""
@@ -127,9 +166,22 @@ class Consumer:
         now_ms = time.time_ns() // 1_000_000
         for one in batch:
             self._sort(one, arrived, now_ms)
-        while arrived and not self._stopping.is_set():
+        if arrived:
+            self._keep(arrived)
+        if not self._stopping.is_set():
+            self._acknowledge(batch)
+
+    def _keep(self, arrived: list[Arrived]) -> None:
+        """Commit events and receipt them, however long that takes; what can never be stored is refused."""
+        while not self._stopping.is_set():
             try:
                 new = self._store.add(arrived)
+            except Unstorable as error:
+                if len(arrived) == 1:
+                    self._refuse(f"{arrived[0].site}/{arrived[0].node}", str(error))
+                for one in arrived if len(arrived) > 1 else ():
+                    self._keep([one])
+                return
             except SurfaceError as error:
                 _LOG.error("not_stored", reason=str(error))
                 self._stopping.wait(1.0)
@@ -137,9 +189,7 @@ class Consumer:
             self.stored += new
             self.duplicates += len(arrived) - new
             self._receipt(arrived)
-            break
-        if not self._stopping.is_set():
-            self._acknowledge(batch)
+            return
 
     def _acknowledge(self, batch: list[_Incoming]) -> None:
         """Tell the broker that these need not come again on this session."""
@@ -151,26 +201,52 @@ class Consumer:
                     self._client.ack(one.mid, one.qos)
 
     def _sort(self, one: _Incoming, arrived: list[Arrived], now_ms: int) -> None:
+        """Take one message; whatever is wrong with it ends with it."""
         try:
             self._sorted(one, arrived, now_ms)
         except Refused as error:
-            self.refused += 1
-            if self.refused.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
-                _LOG.warning("refused", topic=one.topic[:100], reason=str(error)[:300], refused=self.refused)
+            self._refuse(one.topic, str(error))
+        except SurfaceError as error:
+            _LOG.error("not_stored", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - it would come again, and end us again
+            self._refuse(one.topic, f"{type(error).__name__}: {error}")
+
+    def _refuse(self, topic: str, reason: str) -> None:
+        self.refused += 1
+        if self.refused.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
+            _LOG.warning("refused", topic=topic[:100], reason=reason[:300], refused=self.refused)
 
     def _sorted(self, one: _Incoming, arrived: list[Arrived], now_ms: int) -> None:
         parts, payload = one.topic.split("/"), one.payload
-        if len(parts) == _EVENT_PARTS and parts[4] == "evt":
+        if one.topic == self._settings.gone:
+            for site, node in sorted(self._greeted):
+                self._send_receipt(site, node, [])
+        elif len(parts) == _EVENT_PARTS and parts[4] == "evt":
             fields = event_of(payload, site=parts[1], node=parts[3], kind=parts[5])
             arrived.append(
                 Arrived(site=parts[1], node=parts[3], fields=fields, body=payload, arrived_ms=now_ms)
             )
             self._tokens[parts[1], parts[3]] = one.token
-        elif len(parts) == _STATE_PARTS and parts[4] in ("state", "muster"):
-            self._store.set_node(parts[1], parts[3], parts[4], document_of(payload), now_ms=now_ms)
-            if parts[4] == "state" and (parts[1], parts[3]) not in self._greeted:
+        elif len(parts) == _STATE_PARTS and parts[4] == "state":
+            state_of(payload, site=parts[1], node=parts[3])
+            self._store.set_state(parts[1], parts[3], payload.decode("utf-8"), at_ms=now_ms)
+            if (parts[1], parts[3]) not in self._greeted:
                 self._greeted.add((parts[1], parts[3]))
                 self._send_receipt(parts[1], parts[3], [])
+        elif len(parts) == _STATE_PARTS and parts[4] == "muster":
+            fields = muster_of(payload, site=parts[1], node=parts[3])
+            # A muster that the broker has kept is older than its arrival; a disciplined clock says how much.
+            known = fields["wall_ms"] if fields["wall_quality"] == "sync" else None
+            self._store.set_muster(
+                parts[1],
+                parts[3],
+                payload.decode("utf-8"),
+                boot=fields["boot"],
+                mono_ns=fields["mono_ns"],
+                at_ms=now_ms if known is None else min(now_ms, max(0, known)),
+            )
+        else:
+            raise Refused("not a topic of a box")
 
     def _receipt(self, arrived: list[Arrived]) -> None:
         by_box: dict[tuple[str, str], list[str]] = {}
@@ -204,7 +280,7 @@ class Consumer:
             try:
                 self._serve(client)
                 attempt = 0
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, DsrError) as error:
                 attempt += 1
                 _LOG.warning("not_connected", reason=str(error))
             except Exception:  # noqa: BLE001 - a broker's bytes must not end this thread
@@ -220,56 +296,59 @@ class Consumer:
         settings = self._settings
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=f"dsr-surface-{settings.consumer}",
+            client_id=settings.client_id,
             protocol=mqtt.MQTTv5,
             reconnect_on_failure=False,
             manual_ack=True,
         )
         if settings.username is not None:
             client.username_pw_set(settings.username, settings.password)
-        if settings.ca_file is not None:
-            client.tls_set(ca_certs=str(settings.ca_file))
+        if settings.tls is not None:
+            # Dates always count: a machine on the surface has a clock.
+            client.tls_set_context(context_for(settings.tls, quality=WallQuality.SYNC))
+        if settings.share is not None:
+            client.will_set(settings.gone, settings.share.encode("ascii"), qos=1)
         client.on_connect = self._connected
         client.on_subscribe = self._on_subscribed
         self._conn += 1
-        conn = self._conn
-        client.on_message = lambda _c, _u, m: self._inbox.put(
-            _Incoming(
-                topic=m.topic,
-                payload=bytes(m.payload),
-                conn=conn,
-                mid=m.mid,
-                qos=m.qos,
-                token=getattr(m.properties, "CorrelationData", None),
-            )
-        )
+        client.on_message = self._taker(self._conn)
         client.on_socket_register_write = lambda _c, _u, _s: None  # the loop writes, never a caller
         return client
 
+    def _taker(self, conn: int) -> Any:
+        def take(_client: mqtt.Client, _data: Any, m: mqtt.MQTTMessage) -> None:
+            if m.qos == 0 and self._inbox.qsize() >= _INBOX:
+                self.overflowed += 1  # no box sends so: nobody waits for a receipt
+                return
+            token = getattr(m.properties, "CorrelationData", None)
+            self._inbox.put(_Incoming(m.topic, bytes(m.payload), conn, m.mid, m.qos, token))
+
+        return take
+
     def _serve(self, client: mqtt.Client) -> None:
         settings = self._settings
+        alone = settings.share is None
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = _SESSION_S
+        properties.SessionExpiryInterval = _SESSION_S if alone else 0
+        properties.MaximumPacketSize = _PACKET_BYTES
         client.connect(
             settings.host,
             settings.port,
             keepalive=settings.keepalive_s,
-            clean_start=False,
+            clean_start=not alone,
             properties=properties,
         )
         self._client = client
         while client.loop(0.2) == mqtt.MQTT_ERR_SUCCESS:
             if self._stopping.is_set():
-                client.disconnect()
+                words = "Normal disconnection" if alone else "Disconnect with will message"
+                client.disconnect(reasoncode=ReasonCode(PacketTypes.DISCONNECT, words))
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
             _LOG.error("broker_refused", reason=str(code))
             return
-        base = f"mine/{self._settings.site}/v1/+"
-        client.subscribe(
-            [(f"{base}/{what}", SubscribeOptions(qos=1)) for what in ("evt/#", "state", "muster")]
-        )
+        client.subscribe([(one, SubscribeOptions(qos=1)) for one in self._settings.filters])
 
     def _on_subscribed(
         self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any

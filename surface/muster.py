@@ -1,22 +1,38 @@
 """The whole mine's muster: who was last seen where, over all boxes.
 
 Every box keeps its own muster and takes its mistakes back in it; this merges the newest of each. A
-person whom several boxes saw is where the newest sight was. Ages go on counting from the arrival of a
+person whom several boxes saw is where the newest sight was. Ages go on counting from the time of a
 box's muster, so that a box that has fallen silent does not look fresh.
+
+A box knows who left its own zones, not who left the mine. At a box that stands at the way out
+(`exits`) leaving means out: such a person is counted again when any box sees them later. Everywhere
+else a person who left stays counted, with a note.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from surface.arrive import NAME
 
 if TYPE_CHECKING:
-    from surface.store import Store
+    from collections.abc import Collection, Iterable, Iterator
+
+    from surface.store import BoxSeen, Departure, Store
+
+#: A box says how it is every 30 seconds; three of these in a row do not get lost on a link that stands.
+SILENT_AFTER_S: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where somebody was last seen; `person_ref` None is a stranger, `silent` a box that is not there."""
+    """Where somebody was last seen; `person_ref` None is a stranger, `silent` a box that is not there.
+
+    `age_s` is at least that of a silent box without a clock. `left` are boxes whose zones the person left
+    after that.
+    """
 
     person_ref: str | None
     site: str
@@ -25,14 +41,17 @@ class Whereabouts:
     camera: str
     age_s: float
     silent: bool
+    name: str | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MineMuster:
-    """All of the mine: people and strangers, and which boxes are not there or cameras do not see."""
+    """All of the mine: people and strangers, who is out, which boxes are not there or cameras do not see."""
 
     people: tuple[Whereabouts, ...]
     strangers: tuple[Whereabouts, ...]
+    out: tuple[str, ...]
     silent_boxes: tuple[str, ...]
     blind_cameras: tuple[str, ...]
 
@@ -42,53 +61,107 @@ class MineMuster:
         return len(self.people) + len(self.strangers)
 
 
-def mine_muster(store: Store, *, now_ms: int) -> MineMuster:
-    """Return the muster of the mine as of `now_ms` (milliseconds since 1970, this machine's clock)."""
+def mine_muster(
+    store: Store, *, now_ms: int, silent_after_s: float = SILENT_AFTER_S, exits: Collection[str] = ()
+) -> MineMuster:
+    """Return the muster of the mine as of `now_ms` (milliseconds since 1970, this machine's clock).
+
+    Args:
+        store: where the boxes' musters are.
+        now_ms: the present.
+        silent_after_s: a box that was not heard for so long is silent.
+        exits: boxes, as ``site/node`` or ``node``, at which who leaves is out of the mine.
+    """
     people: dict[str, Whereabouts] = {}
     strangers: list[Whereabouts] = []
     silent_boxes: list[str] = []
     blind: list[str] = []
-    for site, node, state, muster, arrived_ms in store.nodes():
-        silent = state is None or state.get("online") is not True
-        if silent:
-            silent_boxes.append(f"{site}/{node}")
-        if muster is None or arrived_ms is None:
-            continue
-        elapsed_s = max(0, now_ms - arrived_ms) / 1000
-        for one in _seen(muster.get("people"), site, node, elapsed_s, silent=silent):
+    for box in store.boxes():
+        silent = is_silent(box, now_ms=now_ms, after_s=silent_after_s)
+        silent_boxes += [f"{box.site}/{box.node}"] if silent else []
+        muster = document(box.muster)
+        for one in _seen(muster.get("people"), box, now_ms, silent=silent):
             known = people.get(str(one.person_ref))
-            if known is None or one.age_s < known.age_s:
-                people[str(one.person_ref)] = one
-        strangers += _seen(muster.get("unknown"), site, node, elapsed_s, silent=silent)
-        blind += [
-            f"{site}/{node}/{c['camera']}" for c in _dicts(muster.get("cameras")) if c.get("sees") is False
-        ]
+            if one.person_ref is not None and (known is None or one.age_s < known.age_s):
+                people[one.person_ref] = one
+        strangers += _seen(muster.get("unknown"), box, now_ms, silent=silent)
+        blind += [f"{box.site}/{box.node}/{name}" for name in _blind(muster.get("cameras"))]
+    inside, out = _departed(people, store.departures(), now_ms, exits)
+    names = store.roster()
     return MineMuster(
-        people=tuple(people[ref] for ref in sorted(people)),
+        people=tuple(replace(one, name=names.get(one.person_ref or "")) for one in inside),
         strangers=tuple(strangers),
+        out=tuple(out),
         silent_boxes=tuple(silent_boxes),
         blind_cameras=tuple(blind),
     )
 
 
-def _seen(found: Any, site: str, node: str, elapsed_s: float, *, silent: bool) -> list[Whereabouts]:
+def is_silent(box: BoxSeen, *, now_ms: int, after_s: float = SILENT_AFTER_S) -> bool:
+    """Return whether a box said goodbye, was given up by the broker, or was not heard for too long."""
+    if box.state_ms is None or document(box.state).get("online") is not True:
+        return True
+    return now_ms - box.state_ms > after_s * 1000
+
+
+def document(text: str | None) -> dict[str, Any]:
+    """Return what a box said, empty if that is nothing."""
+    try:
+        found = json.loads(text) if text is not None else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _departed(
+    people: dict[str, Whereabouts], departures: Iterable[Departure], now_ms: int, exits: Collection[str]
+) -> tuple[list[Whereabouts], list[str]]:
+    """Return who is counted, and who has left the mine since they were last seen."""
+    left: dict[str, list[str]] = {}
+    out = set()
+    for one in departures:
+        seen = people.get(one.person_ref)
+        if seen is None or one.at_ms is None or one.at_ms <= now_ms - seen.age_s * 1000:
+            continue
+        if {one.node, f"{one.site}/{one.node}"} & set(exits):
+            out.add(one.person_ref)
+        left.setdefault(one.person_ref, []).append(f"{one.site}/{one.node}")
+    inside = [replace(people[ref], left=tuple(left.get(ref, ()))) for ref in sorted(people) if ref not in out]
+    return inside, sorted(out)
+
+
+def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whereabouts]:
+    elapsed_s = max(0, now_ms - (box.muster_ms or now_ms)) / 1000
     return [
         Whereabouts(
-            person_ref=one.get("person_ref"),
-            site=site,
-            node=node,
-            zone=str(one.get("zone")),
-            camera=str(one.get("camera")),
-            age_s=elapsed_s + _number(one.get("age_ms")) / 1000,
+            person_ref=_name(one.get("person_ref")),
+            site=box.site,
+            node=box.node,
+            zone=_name(one.get("zone")) or "?",
+            camera=_name(one.get("camera")) or "?",
+            age_s=elapsed_s + _seconds(one.get("age_ms")),
             silent=silent,
         )
         for one in _dicts(found)
     ]
 
 
-def _dicts(found: Any) -> list[dict[str, Any]]:
+def _blind(cameras: object) -> Iterator[str]:
+    for one in _dicts(cameras):
+        if one.get("sees") is False:
+            yield _name(one.get("camera")) or "?"
+
+
+def _dicts(found: object) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) and NAME.fullmatch(value) else None
+
+
+def _seconds(age_ms: object) -> float:
+    """Return an age; what is none counts as no age, what is beyond all sense as a year."""
+    if isinstance(age_ms, bool) or not isinstance(age_ms, (int, float)) or not age_ms >= 0:
+        return 0.0
+    return min(age_ms, 365 * 86_400_000) / 1000

@@ -1,32 +1,63 @@
-"""The surface's store: every event once, committed before it is receipted.
+"""The surface's store: every event once, committed before it is receipted; and what is known of each box.
 
-SQLite with full synchronisation, because a receipt lets the box forget the event: from then on this
-is the only place that has it. One thread writes; readers open their own connection.
+Beside the events stands what is read out of them as they come: offsets that date a boot, reported
+losses, departures. All of it may come late and twice, so each keeps the newest by the box's own numbers.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.errors import OutboxError
+from surface.database import SurfaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
-_INSERT: Final = (
-    "INSERT OR IGNORE INTO event (id, site, node, seq, priority, kind, boot, mono_ns, wall_ms, zone, camera,"
-    " person_ref, test, arrived_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    from surface.database import Database
+
+__all__ = ["Arrived", "BoxSeen", "Departure", "Missing", "Store", "SurfaceError", "open_store"]
+
+_MUSTER: Final = (
+    "INSERT INTO node (site, node, muster, muster_ms, muster_boot, muster_mono_ns)"
+    " VALUES (:site, :node, :text, :at_ms, :boot, :mono_ns) ON CONFLICT (site, node) DO UPDATE SET"
+    " muster = excluded.muster, muster_ms = excluded.muster_ms, muster_boot = excluded.muster_boot,"
+    " muster_mono_ns = excluded.muster_mono_ns WHERE node.muster_boot IS NULL"
+    " OR node.muster_boot <> excluded.muster_boot OR node.muster_mono_ns < excluded.muster_mono_ns"
 )
-
-
-class SurfaceError(OutboxError):
-    """The surface's store of events cannot be used."""
+_STATE: Final = (
+    "INSERT INTO node (site, node, state, state_ms) VALUES (:site, :node, :text, :at_ms)"
+    " ON CONFLICT (site, node) DO UPDATE SET state = excluded.state, state_ms = excluded.state_ms"
+)
+_BOOT: Final = (
+    "INSERT INTO boot (site, node, boot, offset_ms, seq) VALUES (:site, :node, :boot, :offset_ms, :seq)"
+    " ON CONFLICT (site, node, boot) DO UPDATE SET offset_ms = excluded.offset_ms, seq = excluded.seq"
+    " WHERE excluded.seq >= boot.seq"
+)
+_GAP: Final = (
+    "INSERT INTO gap (id, site, node, from_seq, to_seq, lost, reason)"
+    " VALUES (:id, :site, :node, :from_seq, :to_seq, :lost, :reason) ON CONFLICT (id) DO NOTHING"
+)
+_LEFT: Final = (
+    "INSERT INTO departure (person_ref, site, node, seq, boot, mono_ns, wall_ms)"
+    " VALUES (:person_ref, :site, :node, :seq, :boot, :mono_ns, :wall_ms)"
+    " ON CONFLICT (person_ref, site, node) DO UPDATE SET seq = excluded.seq, boot = excluded.boot,"
+    " mono_ns = excluded.mono_ns, wall_ms = excluded.wall_ms WHERE excluded.seq >= departure.seq"
+)
+_DEPARTURES: Final = (
+    "SELECT person_ref, site, node, coalesce(wall_ms, mono_ns / 1000000 + offset_ms)"
+    " FROM departure LEFT JOIN boot USING (site, node, boot) ORDER BY person_ref, site, node"
+)
+_HOLES: Final = (
+    "SELECT site, node, before + 1, seq - 1 FROM (SELECT site, node, seq, lag(seq, 1, 0)"
+    " OVER (PARTITION BY site, node ORDER BY seq) AS before FROM event) AS numbered"
+    " WHERE seq > before + 1 ORDER BY site, node, seq"
+)
+_BOXES: Final = (
+    "SELECT site, node, count(*), max(seq), max(arrived_ms), max(arrived_ms - at_ms) FROM dated"
+    " GROUP BY site, node"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +66,14 @@ class Arrived:
 
     site: str
     node: str
-    fields: dict[str, Any]
+    fields: Mapping[str, Any]
     body: bytes
     arrived_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Numbers of a box that never came; `reported` if a gap event covers them."""
+    """Numbers of a box that never came; `reported` if gap events cover them."""
 
     site: str
     node: str
@@ -51,34 +82,69 @@ class Missing:
     reported: bool
 
 
-class Store:
-    """The store at `path`, made if it is not there.
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Somebody left all zones of a box; `at_ms` is None while nobody knows the box's time."""
 
-    Raises:
-        SurfaceError: it cannot be opened, or is of a newer version.
+    person_ref: str
+    site: str
+    node: str
+    at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSeen:
+    """What is known of a box: the texts and arrival times of its newest state and muster (ms since 1970)."""
+
+    site: str
+    node: str
+    state: str | None
+    state_ms: int | None
+    muster: str | None
+    muster_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxEvents:
+    """The events of a box: how many, the highest number, the last arrival, how many came out of order.
+
+    `longest_ms` is the longest time from happening to arriving, None where nobody knows the box's time.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
-                self._db.execute(f"PRAGMA {setting}")
-            self._migrate()
+    stored: int
+    highest_seq: int
+    arrived_ms: int
+    longest_ms: int | None
+    late: int
 
-    def _migrate(self) -> None:
-        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version > 1:
-            raise SurfaceError(
-                f"{self._path} has schema {version}; this version knows 1", fix="use the newer version"
-            )
-        if version == 0:
-            sql = resources.files("surface").joinpath("schema_v1.sql").read_text("utf-8")
-            self._db.executescript(f"BEGIN EXCLUSIVE;\n{sql}\nPRAGMA user_version=1;\nCOMMIT;")
+
+def open_store(where: str, *, password: str | None = None) -> Store:
+    """Return the store at `where`: a ``postgresql://`` URL, or the path of an SQLite file.
+
+    Raises:
+        ConfigError: the URL cannot be used, or its driver is not installed.
+        SurfaceError: the store cannot be opened, or is of a newer version.
+    """
+    scheme, separator, _ = where.partition("://")
+    if separator:
+        from surface.postgres import SCHEMES, PostgresDatabase, address_of
+
+        if scheme in SCHEMES:
+            return Store(PostgresDatabase(address_of(where), password=password))
+        raise SurfaceError(f"no store is known as {scheme}://", fix="a path, or postgresql://...")
+    from surface.sqlite import SqliteDatabase
+
+    return Store(SqliteDatabase(Path(where)))
+
+
+class Store:
+    """The store in `database`; one thread uses it, and readers open their own."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the database."""
         self._db.close()
 
     def add(self, arrived: Sequence[Arrived]) -> int:
@@ -87,107 +153,132 @@ class Store:
         Raises:
             SurfaceError: they could not be committed; none was, and none may be receipted.
         """
-        with self._translated(), self._transaction():
-            before = self._db.total_changes
-            self._db.executemany(_INSERT, [_row(one) for one in arrived])
-            new = self._db.total_changes - before
+        with self._db.transaction():
+            new = self._db.insert_events([_row(one) for one in arrived])
             for one in arrived:
                 self._note(one)
         return new
 
     def _note(self, one: Arrived) -> None:
         fields = one.fields
-        if fields["kind"] == "time_fix" and isinstance(fields.get("offset_ms"), int):
-            self._db.execute(
-                "INSERT OR REPLACE INTO boot VALUES (?, ?)", (fields["boot"], fields["offset_ms"])
-            )
-        elif (
-            fields["kind"] == "gap"
-            and isinstance(fields.get("from_seq"), int)
-            and isinstance(fields.get("to_seq"), int)
-        ):
+        of_box: dict[str, Any] = {"site": one.site, "node": one.node}
+        kind = fields["kind"]
+        if kind == "time_fix" and _is_whole(fields.get("offset_ms")):
+            moment = {name: fields[name] for name in ("boot", "offset_ms", "seq")}
+            self._db.run(_BOOT, **of_box, **moment)
+        elif kind == "gap" and _is_whole(fields.get("from_seq")) and _is_whole(fields.get("to_seq")):
             lost = fields.get("lost")
-            values = (
-                fields["id"],
-                one.site,
-                one.node,
-                fields["from_seq"],
-                fields["to_seq"],
-                lost,
-                str(fields.get("reason")),
-            )
-            self._db.execute("INSERT OR IGNORE INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            span = {name: fields[name] for name in ("id", "from_seq", "to_seq")}
+            reason = str(fields.get("reason")).encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
+            self._db.run(_GAP, **of_box, **span, lost=lost if _is_whole(lost) else None, reason=reason[:200])
+        elif kind == "presence" and fields.get("change") == "left" and "person_ref" in fields:
+            moment = {name: fields.get(name) for name in ("person_ref", "boot", "mono_ns", "seq", "wall_ms")}
+            self._db.run(_LEFT, **of_box, **moment)
 
-    def set_node(self, site: str, node: str, what: str, document: dict[str, Any], *, now_ms: int) -> None:
-        """Keep a box's newest ``state`` or ``muster``."""
-        column = {"state": "state", "muster": "muster"}[what]
-        with self._translated(), self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO node (site, node) VALUES (?, ?)", (site, node))
-            self._db.execute(
-                f"UPDATE node SET {column} = ?, {column}_ms = ? WHERE site = ? AND node = ?",  # noqa: S608 - one of two names
-                (json.dumps(document), now_ms, site, node),
-            )
+    def set_state(self, site: str, node: str, text: str, *, at_ms: int) -> None:
+        """Keep a box's newest state, a JSON text that arrived at `at_ms`."""
+        with self._db.transaction():
+            self._db.run(_STATE, site=site, node=node, text=text, at_ms=at_ms)
 
-    def nodes(self) -> list[tuple[str, str, dict[str, Any] | None, dict[str, Any] | None, int | None]]:
-        """Return site, node, state, muster, and when the muster arrived (ms since 1970), of every box."""
-        with self._translated():
-            rows = self._db.execute(
-                "SELECT site, node, state, muster, muster_ms FROM node ORDER BY site, node"
-            ).fetchall()
-        return [(s, n, _document(state), _document(muster), ms) for s, n, state, muster, ms in rows]
+    def set_muster(self, site: str, node: str, text: str, *, boot: str, mono_ns: int, at_ms: int) -> None:
+        """Keep a box's newest muster, a JSON text that was so at `at_ms`; an older one changes nothing."""
+        with self._db.transaction():
+            self._db.run(_MUSTER, site=site, node=node, text=text, boot=boot, mono_ns=mono_ns, at_ms=at_ms)
+
+    def boxes(self) -> list[BoxSeen]:
+        """Return what every box says about itself."""
+        rows = self._db.run(
+            "SELECT site, node, state, state_ms, muster, muster_ms FROM node ORDER BY site, node"
+        )
+        return [BoxSeen(*row) for row in rows]
+
+    def events_by_box(self) -> dict[tuple[str, str], BoxEvents]:
+        """Return what came from each box, by site and node; reads all events."""
+        late = {
+            (site, node): int(count)
+            for site, node, count in self._db.run("SELECT site, node, count(*) FROM late GROUP BY site, node")
+        }
+        return {
+            (site, node): BoxEvents(
+                int(stored), int(highest), int(at), _int(longest), late.get((site, node), 0)
+            )
+            for site, node, stored, highest, at, longest in self._db.run(_BOXES)
+        }
+
+    def departures(self) -> list[Departure]:
+        """Return who left which box last when."""
+        return [Departure(ref, s, n, _int(at)) for ref, s, n, at in self._db.run(_DEPARTURES)]
 
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind."""
-        with self._translated():
-            return dict(self._db.execute("SELECT kind, count(*) FROM event GROUP BY kind ORDER BY kind"))
+        return dict(map(tuple, self._db.run("SELECT kind, count(*) FROM event GROUP BY kind ORDER BY 1")))
 
     def missing(self) -> list[Missing]:
-        """Return the ranges of numbers that never came, of every box, below the highest that came."""
-        query = (
-            "SELECT site, node, before + 1, seq - 1 FROM (SELECT site, node, seq, lag(seq, 1, 0)"
-            " OVER (PARTITION BY site, node ORDER BY seq) AS before FROM event) WHERE seq > before + 1"
-        )
-        covered = "SELECT 1 FROM gap WHERE site = ? AND node = ? AND from_seq <= ? AND to_seq >= ?"
-        with self._translated():
-            ranges = self._db.execute(query).fetchall()
-            return [
-                Missing(s, n, a, b, reported=self._db.execute(covered, (s, n, a, b)).fetchone() is not None)
-                for s, n, a, b in ranges
-            ]
+        """Return the numbers that never came, of every box, below the highest that came; in ranges."""
+        reported: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for site, node, first, last in self._db.run(
+            "SELECT site, node, from_seq, to_seq FROM gap ORDER BY from_seq"
+        ):
+            reported.setdefault((site, node), []).append((first, last))
+        return [
+            Missing(site, node, first, last, reported=told)
+            for site, node, begin, end in self._db.run(_HOLES)
+            for first, last, told in _pieces(begin, end, reported.get((site, node), ()))
+        ]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def rows(self, sql: str) -> Sequence[Sequence[Any]]:
+        """Return what a query of the reader's own finds; see the schema's files for the tables."""
+        return self._db.run(sql)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise SurfaceError(
-                f"the store {self._path} cannot be used: {error}",
-                fix="check its disk and rights; nothing is receipted meanwhile, the boxes keep their events",
-            ) from error
+    def roster(self) -> dict[str, str]:
+        """Return the names of people by their references."""
+        return dict(map(tuple, self._db.run("SELECT person_ref, name FROM roster")))
+
+    def import_roster(self, people: Mapping[str, str], *, replace: bool) -> list[tuple[str, str, str]]:
+        """Take over names by reference; return (reference, old name, new name) where they differ.
+
+        With `replace` whoever is not among `people` is forgotten.
+        """
+        with self._db.transaction():
+            known = self.roster()
+            if replace:
+                self._db.run("DELETE FROM roster")
+            for ref, name in people.items():
+                self._db.run(
+                    "INSERT INTO roster (person_ref, name) VALUES (:ref, :name)"
+                    " ON CONFLICT (person_ref) DO UPDATE SET name = excluded.name",
+                    ref=ref,
+                    name=name,
+                )
+        return [(ref, known[ref], name) for ref, name in people.items() if known.get(ref, name) != name]
 
 
-def _row(one: Arrived) -> tuple[Any, ...]:
+def _row(one: Arrived) -> dict[str, Any]:
     f = one.fields
-    return (
-        *(f["id"], one.site, one.node, f["seq"], f["priority"], f["kind"], f["boot"], f["mono_ns"]),
-        *(f.get("wall_ms"), f.get("zone"), f.get("camera"), f.get("person_ref"), int(bool(f.get("test")))),
-        *(one.arrived_ms, one.body),
-    )
+    row: dict[str, Any] = {name: f[name] for name in ("id", "seq", "priority", "kind", "boot", "mono_ns")}
+    row.update({name: f.get(name) for name in ("wall_ms", "zone", "camera", "person_ref")})
+    row.update(site=one.site, node=one.node, arrived_ms=one.arrived_ms, body=one.body)
+    row.update(test=bool(f.get("test")), id_ms=int(f["id"][:8] + f["id"][9:13], 16))
+    return row
 
 
-def _document(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+def _pieces(begin: int, end: int, told: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int, bool]]:
+    """Yield (first, last, reported) of a hole, cut where reports of losses begin and end."""
+    for first, last in told:
+        if last < begin or first > end:
+            continue
+        if first > begin:
+            yield begin, first - 1, False
+        yield max(begin, first), min(end, last), True
+        begin = max(begin, last + 1)
+        if begin > end:
+            return
+    yield begin, end, False
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)

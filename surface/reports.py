@@ -1,0 +1,227 @@
+"""What ``dsr-surface`` shows of the store: the muster, the boxes, the gaps, the roster."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_app.errors import ConfigError
+from surface.muster import SILENT_AFTER_S, document, is_silent, mine_muster
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from surface.muster import Whereabouts
+    from surface.store import Store
+
+_MAX_ROSTER: Final = 8 << 20
+_MAX_NAME: Final = 200
+
+
+def add_parsers(verbs: Any) -> None:
+    """Add the commands that only read the store, and ``roster``, which also takes names over."""
+    muster = verbs.add_parser("muster", help="who was last seen where, over all boxes")
+    muster.add_argument(
+        "--exit",
+        action="append",
+        default=[],
+        metavar="BOX",
+        help="a box at the way out: who leaves its zones has left the mine; repeat",
+    )
+    boxes = verbs.add_parser("boxes", help="every box: there or silent since, what came, what is late")
+    for parser in (muster, boxes):
+        parser.add_argument(
+            "--silent-after",
+            type=float,
+            default=SILENT_AFTER_S,
+            metavar="S",
+            help=f"seconds without a word (default: {SILENT_AFTER_S:.0f})",
+        )
+    gaps = verbs.add_parser("gaps", help="numbers that never came, and whether their loss was reported")
+    roster = verbs.add_parser("roster", help="the names of references; they stay in the store")
+    roster.add_argument(
+        "--import", dest="file", type=Path, metavar="FILE", help=".csv or .json of `dsr-edge people roster`"
+    )
+    roster.add_argument("--replace", action="store_true", help="forget whoever is not in FILE")
+    works: dict[Any, Callable[[argparse.Namespace], int]]
+    works = {muster: show_muster, boxes: show_boxes, gaps: show_gaps, roster: show_roster}
+    for parser, work in works.items():
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.set_defaults(work=work)
+
+
+def store_of(args: argparse.Namespace) -> Store:
+    """Return the store that the command line names.
+
+    Raises:
+        ConfigError: its URL or password file cannot be used.
+        SurfaceError: it cannot be opened.
+    """
+    from edge_app.delivery.receipts import read_secret
+    from surface.store import open_store
+
+    password = None
+    if args.db_password_file is not None:
+        password = read_secret(args.db_password_file, what="the database's password file").decode("utf-8")
+    return open_store(args.db, password=password)
+
+
+def show_muster(args: argparse.Namespace) -> int:
+    """Print who was last seen where."""
+    with closing(store_of(args)) as store:
+        found = mine_muster(store, now_ms=_now_ms(), silent_after_s=args.silent_after, exits=args.exit)
+    if args.json:
+        print(json.dumps({"headcount": found.headcount, **asdict(found)}))
+        return 0
+    print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown")
+    for one in (*found.people, *found.strangers):
+        print(_line(one))
+    if found.out:
+        print(f"  out of the mine: {', '.join(found.out)}")
+    for box in found.silent_boxes:
+        print(f"  box {box} is not there: its people may be elsewhere")
+    for camera in found.blind_cameras:
+        print(f"  camera {camera} is blind")
+    return 0
+
+
+def _line(one: Whereabouts) -> str:
+    who = one.person_ref or "(unknown)"
+    who = f"{who} {one.name}" if one.name else who
+    age = f"{'>=' if one.silent else ''}{one.age_s:.0f} s ago"
+    notes = "  BOX SILENT" if one.silent else ""
+    notes += f"  left {', '.join(one.left)} since" if one.left else ""
+    return f"  {who:32} {one.zone:20} {age:>14}  {one.site}/{one.node}{notes}"
+
+
+def show_boxes(args: argparse.Namespace) -> int:
+    """Print every box: whether it is there, what came of it, what is missing or came late."""
+    with closing(store_of(args)) as store:
+        events, missing = store.events_by_box(), store.missing()
+        said = {(box.site, box.node): box for box in store.boxes()}
+    now_ms = _now_ms()
+    rows: list[dict[str, Any]] = []
+    for key in sorted({*said, *events}):
+        box, came = said.get(key), events.get(key)
+        state = document(box.state) if box is not None else {}
+        silent = box is None or is_silent(box, now_ms=now_ms, after_s=args.silent_after)
+        holes = [hole for hole in missing if (hole.site, hole.node) == key]
+        rows.append(
+            {
+                "box": "/".join(key),
+                "silent": silent,
+                "reason": state.get("reason") if isinstance(state.get("reason"), str) else None,
+                "heard_s": None if box is None or box.state_ms is None else (now_ms - box.state_ms) / 1000,
+                "stored": came.stored if came else 0,
+                "highest_seq": came.highest_seq if came else 0,
+                "lost_and_reported": sum(h.to_seq - h.from_seq + 1 for h in holes if h.reported),
+                "missing": sum(h.to_seq - h.from_seq + 1 for h in holes if not h.reported),
+                "late": came.late if came else 0,
+                "longest_delay_s": None
+                if came is None or came.longest_ms is None
+                else came.longest_ms / 1000,
+            }
+        )
+    print(json.dumps(rows)) if args.json else print("\n".join(map(_box_line, rows)) or "no box was heard")
+    return 0
+
+
+def _box_line(row: dict[str, Any]) -> str:
+    heard = "never heard" if row["heard_s"] is None else f"heard {row['heard_s']:.0f} s ago"
+    there = f"SILENT ({row['reason'] or 'no word'})" if row["silent"] else "there"
+    delay = (
+        ""
+        if row["longest_delay_s"] is None
+        else f", at most {row['longest_delay_s']:.0f} s after it happened"
+    )
+    return (
+        f"{row['box']}: {there}, {heard}; {row['stored']} events up to number {row['highest_seq']}{delay};"
+        f" {row['missing']} missing, {row['lost_and_reported']} lost and reported, {row['late']} out of order"
+    )
+
+
+def show_gaps(args: argparse.Namespace) -> int:
+    """Print the numbers that never came; the exit status is 1 if the loss of some was not reported."""
+    with closing(store_of(args)) as store:
+        found = store.missing()
+    if args.json:
+        print(json.dumps([asdict(one) for one in found]))
+    else:
+        for one in found:
+            told = "reported by the box" if one.reported else "NOT REPORTED (or still on its way)"
+            print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {told}")
+        if not found:
+            print("nothing is missing")
+    return 0 if all(one.reported for one in found) else 1
+
+
+def show_roster(args: argparse.Namespace) -> int:
+    """Print the names of references; with a file, take its names over first."""
+    people = {} if args.file is None else read_roster(args.file)
+    with closing(store_of(args)) as store:
+        changed = store.import_roster(people, replace=args.replace) if args.file is not None else []
+        names = store.roster()
+    if args.json:
+        print(
+            json.dumps([{"reference": ref, "name": names[ref]} for ref in sorted(names)], ensure_ascii=False)
+        )
+    elif args.file is None:
+        for ref in sorted(names):
+            print(f"{ref:32} {names[ref]}")
+    else:
+        print(f"{len(people)} names taken over; the roster has {len(names)}")
+        for ref, old, new in changed:
+            print(f"  {ref} was {old}, is now {new}")
+    return 0
+
+
+def read_roster(path: Path) -> dict[str, str]:
+    """Return the names by reference in a file that ``dsr-edge people roster`` wrote: .csv, or .json.
+
+    Raises:
+        ConfigError: it cannot be read, is of another form, or names one reference twice.
+    """
+    try:
+        if path.stat().st_size > _MAX_ROSTER:
+            raise ConfigError(f"{path} is larger than any roster", fix="give the file of `people roster`")
+        text = path.read_text(encoding="utf-8-sig")
+        rows = json.loads(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        people = [(str(row["reference"]), str(row["name"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        raise ConfigError(
+            f"{path} is no roster: {type(error).__name__}: {error}",
+            fix="dsr-edge people roster --out roster.csv",
+        ) from error
+    return _checked(path, people)
+
+
+def _csv_rows(text: str) -> list[dict[str, str]]:
+    reader = csv.DictReader(io.StringIO(text))
+    if not {"reference", "name"} <= set(reader.fieldnames or ()):
+        raise ValueError("its first line must name the columns reference and name")
+    return list(reader)
+
+
+def _checked(path: Path, people: list[tuple[str, str]]) -> dict[str, str]:
+    from surface.arrive import NAME
+
+    found: dict[str, str] = {}
+    for ref, name in people:
+        if not NAME.fullmatch(ref) or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+            raise ConfigError(
+                f"{path}: {ref!r:.40} {name!r:.40} is no reference with a name", fix="correct it"
+            )
+        if found.setdefault(ref, name) != name:
+            raise ConfigError(f"{path} names {ref} twice, differently", fix="keep the right one")
+    return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,130 @@
+"""What the command line shows of a store, and the roster that it takes over."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_app.cli.people_text import roster_csv, roster_json
+from edge_app.errors import ConfigError
+from surface.cli import build_parser, main, read_keys, settings_from
+from surface.reports import read_roster
+from tests.surface.conftest import BOTH, arrived
+from tests.surface.test_muster import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from surface.store import Store
+
+PEOPLE = (("card-1", "Li, Wei"), ("card-2", 'Ann "A" Neil'))
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
+    """Return what a command prints."""
+    assert status == main([*words])
+    return capsys.readouterr().out
+
+
+@BOTH
+def test_the_boxes_the_gaps_and_the_muster_are_shown(
+    store: Store, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A silent box, numbers that are missing or lost, what came out of order, and who was where."""
+    say(store, "box-07", ("card-1", "drift", 0), online=False)
+    store.set_state("north", "box-07", '{"online": false, "reason": "lost"}', at_ms=1)
+    store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4)])
+    text = shown(capsys, "boxes", "--db", where)
+    assert "north/box-07: SILENT (lost)" in text
+    assert "4 events up to number 9" in text
+    assert "3 missing, 2 lost and reported, 1 out of order" in text
+    (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))
+    assert (3, 2, 1, True) == tuple(row[k] for k in ("missing", "lost_and_reported", "late", "silent"))
+
+    lines = shown(capsys, "gaps", "--db", where, status=1).splitlines()
+    assert "north/box-07: 3..4  reported by the box" == lines[0]
+    assert "NOT REPORTED" in lines[1]
+    assert 3 == len(json.loads(shown(capsys, "gaps", "--json", "--db", where, status=1)))
+
+    assert "card-1" in (text := shown(capsys, "muster", "--db", where))
+    assert "BOX SILENT" in text
+    assert "box north/box-07 is not there" in text
+    assert 1 == json.loads(shown(capsys, "muster", "--json", "--db", where))["headcount"]
+
+
+@pytest.mark.parametrize(("suffix", "write"), [("csv", roster_csv), ("json", roster_json)])
+def test_a_roster_that_a_box_wrote_is_taken_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, write: Any
+) -> None:
+    """By the very functions that the box writes it with; then the muster and the list have the names."""
+    file, where = tmp_path / f"roster.{suffix}", str(tmp_path / "s.db")
+    file.write_text(write(PEOPLE), encoding="utf-8")
+    assert dict(PEOPLE) == read_roster(file)
+    assert "2 names" in shown(capsys, "roster", "--import", str(file), "--db", where)
+    file.write_text(write([("card-1", "Li Na")]), encoding="utf-8")
+    assert "card-1 was Li, Wei, is now Li Na" in shown(capsys, "roster", "--import", str(file), "--db", where)
+    assert 2 == len(json.loads(shown(capsys, "roster", "--json", "--db", where)))
+    shown(capsys, "roster", "--import", str(file), "--replace", "--db", where)
+    assert ["card-1", "Li", "Na"] == shown(capsys, "roster", "--db", where).split()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"name\nx",
+        b"reference,name\na/b,x\n",
+        b"reference,name\na,\n",
+        b"reference,name\na,\x1b[2J\n",
+        b"reference,name\na,x\na,y\n",
+        b"\xff\xfe",
+        b"\x00",
+    ],
+)
+def test_what_is_no_roster_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Nothing of it is taken over."""
+    for suffix in ("csv", "json"):
+        path = tmp_path / f"x.{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"roster|reference|twice"):
+            read_roster(path)
+
+
+def test_keys_are_read_by_box_and_must_be_closed_to_others(tmp_path: Path, key: Path) -> None:
+    """``default`` counts for all others; an empty folder says how to make one."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="openssl rand"):
+        read_keys(folder)
+    for name in ("box-01", "default"):
+        (folder / name).write_bytes(key.read_bytes())
+        (folder / name).chmod(0o600)
+    assert {"box-01": b"\xab" * 32, "*": b"\xab" * 32} == read_keys(folder)
+    (folder / "default").chmod(0o644)
+    with pytest.raises(ConfigError, match="may be read by others"):
+        read_keys(folder)
+
+
+@pytest.mark.parametrize("option", ["--site", "--node", "--consumer", "--share"])
+@pytest.mark.parametrize("value", ["#", "a/b", "+a", "$share", "", "x" * 33, "a\nb", "ä"])
+def test_names_that_would_change_a_topic_filter_are_refused(tmp_path: Path, option: str, value: str) -> None:
+    """A wildcard or a level in a name would subscribe to other boxes, or to everything."""
+    words = ["run", "--broker", "h", "--keys", str(tmp_path), "--db", "x", f"{option}={value}"]
+    with pytest.raises(ConfigError, match="is no name"):
+        settings_from(build_parser().parse_args(words))
+
+
+def test_several_consumers_share_events_and_nothing_else(tmp_path: Path, key: Path) -> None:
+    """States and musters are retained, which no shared subscription delivers; alone, nothing is shared."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "default").write_bytes(key.read_bytes())
+    (tmp_path / "keys" / "default").chmod(0o600)
+    words = ["run", "--broker", "h:1885", "--keys", str(tmp_path / "keys"), "--db", "x", "--site", "m1"]
+    alone = settings_from(build_parser().parse_args(words))
+    assert ("mine/m1/v1/+/evt/#", "mine/m1/v1/+/state", "mine/m1/v1/+/muster") == alone.filters
+    shared = settings_from(build_parser().parse_args([*words, "--share", "a"]))
+    assert "$share/dsr-surface-surface/mine/m1/v1/+/evt/#" == shared.filters[0]
+    assert ("dsr-surface-surface", "dsr-surface-surface-a") == (alone.client_id, shared.client_id)
+    assert alone.filters[1:] == shared.filters[1:3]
