@@ -6,16 +6,17 @@ Nothing here reaches the network: `python3 run.py test` (or ``setup``) fetches t
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from benchmarks.rig import Mosquitto, mosquitto_path
 from field_test import assets
+from tests.clocks import StoppedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NO_MOSQUITTO: Final = "mosquitto is not installed (apt-get install mosquitto): what needs it is not tested"
@@ -36,9 +37,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def mosquitto_path() -> str | None:
-    """Return where the mosquitto broker is, None where it is not installed; Debian keeps it in sbin."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+@pytest.fixture
+def clock() -> StoppedClock:
+    """Return a clock that stands still."""
+    return StoppedClock()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """Return a running mosquitto."""
+    broker = Mosquitto(tmp_path).start()
+    yield broker
+    broker.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from edge_app.delivery.service import Delivery
 from edge_app.records import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 CONFIG = """\
@@ -26,14 +26,6 @@ cameras:
     source: {{kind: folder, path: pictures}}
 delivery: {{outbox: state/outbox.db, brokers: [{{host: 127.0.0.1, port: {port}}}]}}
 """
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """Return a real broker."""
-    one = Mosquitto(tmp_path).start()
-    yield one
-    one.stop()
 
 
 @pytest.fixture

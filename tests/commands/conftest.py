@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_app.clock import WallQuality, WallTime
 from edge_app.commands.counters import Counters
 from edge_app.commands.desk import Arrival, CommandDesk
 from edge_app.commands.keys import make_key, read_private, read_public
 from edge_app.commands.signed import sign_command
+from tests.clocks import NOW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,28 +20,7 @@ if TYPE_CHECKING:
 
     from edge_app.commands.keys import CommandKey
     from edge_app.records import Event
-
-NOW_MS = 1_750_000_000_000
-
-
-class StoppedClock:
-    """A clock that goes only when told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000_000_000_000
-        self.wall_time = WallTime(ms=NOW_MS, quality=WallQuality.SYNC)
-
-    def mono_ns(self) -> int:
-        """Return the moment that was set."""
-        return self.now_ns
-
-    def wall(self) -> WallTime:
-        """Return the wall time that was set."""
-        return self.wall_time
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.now_ns += int(seconds * 1e9)
+    from tests.clocks import StoppedClock
 
 
 @dataclass
@@ -88,12 +67,6 @@ def signer(make_signer: Callable[[str], Signer]) -> Signer:
 def stranger(make_signer: Callable[[str], Signer]) -> Signer:
     """Return somebody whom it does not."""
     return make_signer("stranger")
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    """Return a clock that stands still."""
-    return StoppedClock()
 
 
 @dataclass

@@ -15,7 +15,7 @@ from paho.mqtt.properties import Properties
 
 from benchmarks.rig import wait_until
 from edge_app.cli.main import main
-from tests.daemon.conftest import broker, clip, listener, rig
+from tests.daemon.conftest import clip, listener, rig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.rig import Mosquitto
     from tests.daemon.rig import BoxRig, Listener
 
-__all__ = ["broker", "clip", "listener", "rig"]
+__all__ = ["clip", "listener", "rig"]
 
 pytestmark = pytest.mark.mosquitto
 

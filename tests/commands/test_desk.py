@@ -14,7 +14,8 @@ from edge_app.delivery.uuid7 import Uuid7Maker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.commands.conftest import Office, Signer, StoppedClock
+    from tests.clocks import StoppedClock
+    from tests.commands.conftest import Office, Signer
 
 OWN = "mine/north/v1/box-1/cmd/resp"
 

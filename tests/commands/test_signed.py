@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from edge_app.clock import WallQuality, WallTime
 from edge_app.commands.signed import MAX_BYTES, Command, CommandRefused, check_command
-from tests.commands.conftest import NOW_MS, Signer
+from tests.clocks import NOW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.commands.conftest import Signer
 
 NOW = WallTime(ms=NOW_MS, quality=WallQuality.SYNC)
 

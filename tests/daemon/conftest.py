@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
-from benchmarks.rig import Mosquitto
 from tests.daemon.rig import BoxRig, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """Return a running mosquitto."""
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
+    from benchmarks.rig import Mosquitto
 
 
 @pytest.fixture

@@ -30,32 +30,6 @@ if TYPE_CHECKING:
 IDS = Uuid7Maker()
 
 
-class StoppedClock:
-    """A clock that goes only when told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000_000_000_000
-        self.wall_time = WallTime(ms=1_750_000_000_000, quality=WallQuality.SYNC)
-
-    def mono_ns(self) -> int:
-        """Return the moment that was set."""
-        return self.now_ns
-
-    def wall(self) -> WallTime:
-        """Return the wall time that was set."""
-        return self.wall_time
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.now_ns += int(seconds * 1e9)
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    """Return a clock that stands still."""
-    return StoppedClock()
-
-
 @pytest.fixture
 def context() -> EnvelopeContext:
     """Return a box's context."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from benchmarks.rig import Mosquitto
     from edge_app.delivery.service import Delivery
-    from tests.delivery.conftest import StoppedClock
+    from tests.clocks import StoppedClock
 
 S = 1_000_000_000
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.rig import Mosquitto
-from edge_app.clock import SystemClock, WallQuality, WallTime
+from edge_app.clock import SystemClock
 from edge_app.delivery.options import BrokerOptions
 from edge_app.sparkplug.options import SparkplugOptions
 from edge_app.sparkplug.plane import SparkplugPlane
@@ -18,39 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-class StoppedClock:
-    """A clock that goes only when told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000_000_000_000
-        self.wall_time = WallTime(ms=1_750_000_000_000, quality=WallQuality.SYNC)
-
-    def mono_ns(self) -> int:
-        """Return the moment that was set."""
-        return self.now_ns
-
-    def wall(self) -> WallTime:
-        """Return the wall time that was set."""
-        return self.wall_time
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.now_ns += int(seconds * 1e9)
-
-
-@pytest.fixture
-def clock() -> StoppedClock:
-    """Return a clock that stands still."""
-    return StoppedClock()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """Return a running mosquitto."""
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
+    from benchmarks.rig import Mosquitto
 
 
 @pytest.fixture

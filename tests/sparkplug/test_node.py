@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_app.sparkplug.node import Outgoing
     from edge_app.sparkplug.options import SparkplugOptions
-    from tests.sparkplug.conftest import StoppedClock
+    from tests.clocks import StoppedClock
 
 NOW_MS = 1_750_000_000_000
 DATA = Change(None, 1_000_000_000_000, {"Presence/Headcount": 3})
