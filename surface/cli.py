@@ -104,7 +104,7 @@ def settings_from(args: argparse.Namespace) -> ConsumerSettings:
         ConfigError: something of it cannot be used.
     """
     from edge_app.delivery.options import TlsOptions
-    from edge_app.delivery.receipts import read_secret
+    from edge_app.secret_files import read_secret
     from surface.arrive import NAME
     from surface.consumer import ConsumerSettings
 

@@ -64,7 +64,7 @@ def store_of(args: argparse.Namespace) -> Store:
         ConfigError: its URL or password file cannot be used.
         SurfaceError: it cannot be opened.
     """
-    from edge_app.delivery.receipts import read_secret
+    from edge_app.secret_files import read_secret
     from surface.store import open_store
 
     password = None

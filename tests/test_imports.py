@@ -144,12 +144,12 @@ def test_training_is_kept_to_what_the_house_allows() -> None:
 
 
 def test_the_surface_knows_the_box_by_its_events_alone() -> None:
-    """The other end shares the schema of events and the form of logs with the box, and nothing else."""
+    """The other end shares the schema of events, the form of logs and of secrets, and nothing else."""
     wrong = [
         one
         for one in OURS
         if one.module.startswith("surface")
-        and room(one.target) not in ("delivery", "errors", "clock", "log", "")
+        and room(one.target) not in ("delivery", "errors", "clock", "log", "secret_files", "")
     ]
 
     assert [] == wrong

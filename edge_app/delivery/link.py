@@ -25,9 +25,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_app.delivery.receipts import read_secret
 from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError, LinkError
+from edge_app.secret_files import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,11 +16,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import stat
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from edge_app.errors import ConfigError
+from edge_app.secret_files import read_hex_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 MAX_IDS: Final = 1000
 MAX_BYTES: Final = 64 * 1024
-_MIN_KEY_BYTES: Final = 32
 _FIELDS: Final = frozenset({"v", "consumer", "ids", "mac"})
 
 
@@ -107,41 +105,10 @@ def _parsed(payload: bytes) -> dict[str, Any]:
     return body
 
 
-def read_secret(path: Path, *, what: str) -> bytes:
-    """Return the content of a secret file without its last line end.
-
-    Raises:
-        ConfigError: it cannot be read, or others than its owner may read it.
-    """
-    try:
-        mode = path.stat().st_mode
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{what} {path} cannot be read: {error.strerror}", fix="check the path and its owner"
-        ) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            f"{what} {path} may be read by others than its owner (mode {stat.S_IMODE(mode):04o})",
-            fix=f"chmod 600 {path}",
-        )
-    return content.rstrip(b"\r\n")
-
-
 def read_key(path: Path, *, consumer: str) -> bytes:
     """Return the key shared with `consumer`: the file holds 64 or more hexadecimal digits.
 
     Raises:
         ConfigError: it cannot be read, is too short, or is open to others.
     """
-    text = read_secret(path, what=f"the key of consumer {consumer}")
-    try:
-        key = bytes.fromhex(text.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) < _MIN_KEY_BYTES:
-        raise ConfigError(
-            f"the key of consumer {consumer} in {path} is not 64 or more hexadecimal digits",
-            fix=f"openssl rand -hex 32 > {path}",
-        )
-    return key
+    return read_hex_key(path, what=f"the key of consumer {consumer}")

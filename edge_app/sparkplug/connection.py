@@ -19,9 +19,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_app.delivery.receipts import read_secret
 from edge_app.delivery.tls import context_for
 from edge_app.errors import LinkError
+from edge_app.secret_files import read_secret
 
 if TYPE_CHECKING:
     from edge_app.clock import WallQuality

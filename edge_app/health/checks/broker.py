@@ -148,7 +148,7 @@ def _client(
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
-    from edge_app.delivery.receipts import read_secret
+    from edge_app.secret_files import read_secret
 
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2,
