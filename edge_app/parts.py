@@ -181,7 +181,9 @@ class Parts:
         data: dict[str, Any] = {"version": wiring.version(), "clean": self._delivery.clean_before}
         self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=data))
         for passed in self._opening.fallbacks:
-            self._tell_backend(self._recogniser.backend, passed.backend, passed.reason)
+            asked = wiring.ask_for_rebuild(self._config, passed)
+            reason = f"{passed.reason}; a rebuild was asked for" if asked else passed.reason
+            self._tell_backend(self._recogniser.backend, passed.backend, reason)
 
     def say_stopping(self, reason: str) -> None:
         """Submit ``box_stop``."""

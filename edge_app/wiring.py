@@ -9,8 +9,10 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import structlog
+
 from edge_app.config import load_config
-from edge_app.errors import SourceError
+from edge_app.errors import ModelError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from edge_app.config import Config
     from edge_app.config.schema import BrokerConfig, CameraConfig, PortalConfig
     from edge_app.delivery.options import BrokerOptions, DeliveryOptions
-    from edge_app.embedding.opening import Opening
+    from edge_app.embedding.opening import Fallback, Opening
     from edge_app.embedding.recogniser import Recogniser
     from edge_app.engines.store import EngineStore
     from edge_app.faces.detect import Detector
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from edge_app.sparkplug.options import SparkplugOptions
 
 __all__ = [
+    "ask_for_rebuild",
     "build_detector",
     "build_recogniser",
     "card_rules",
@@ -52,6 +55,7 @@ __all__ = [
     "vote_options",
 ]
 
+_log = structlog.get_logger(__name__)
 #: Frames that let a camera set its exposure before one of them is judged.
 _SETTLE = 15
 
@@ -105,6 +109,20 @@ def open_recogniser(
     from edge_app.embedding import opening
 
     return opening.open_recogniser(config.recogniser.model, store=store, without=without)
+
+
+def ask_for_rebuild(config: Config, passed: Fallback) -> bool:
+    """Ask for the stored engine that was passed over to be built again, where that is allowed."""
+    from edge_app.engines import rebuild
+
+    engines = config.engines
+    if not engines.rebuild or passed.backend not in engine_store(config).ids():
+        return False
+    try:
+        return rebuild.ask(engines.folder, rebuild.Request(engine=passed.backend, reason=passed.reason))
+    except ModelError as error:
+        _log.warning("rebuild_not_asked_for", error=error.what, fix=error.fix)
+        return False
 
 
 def delivery_options(config: Config) -> DeliveryOptions:

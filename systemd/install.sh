@@ -194,7 +194,9 @@ install_config() {
 
 install_service() {
     say "service"
-    place 644 "$here/dsr-edge.service" /usr/lib/systemd/system/dsr-edge.service
+    for unit in dsr-edge.service dsr-edge-build.service dsr-edge-build.path; do
+        place 644 "$here/$unit" "/usr/lib/systemd/system/$unit"
+    done
     for file in "$checkout"/docs/*.md; do
         if [ -e "$file" ]; then place 644 "$file" "$prefix/share/docs/${file##*/}"; fi
     done
@@ -203,6 +205,8 @@ install_service() {
     if [ "${version:-0}" -ge 254 ]; then place 644 "$here/drop-ins/backoff.conf" "$drop_ins/backoff.conf"; fi
     if [ "$cpu_only" = 1 ]; then place 644 "$here/drop-ins/cpu-only.conf" "$drop_ins/cpu-only.conf"; fi
     act systemctl ${root:+--root="$root"} enable dsr-edge.service
+    # Nothing is built on a box without a GPU, and nothing anywhere unless engines.rebuild allows it.
+    if [ "$cpu_only" = 0 ]; then act systemctl ${root:+--root="$root"} enable dsr-edge-build.path; fi
     if [ -n "$root" ] || [ "$dry_run" = 0 ] && [ ! -d /run/systemd/system ]; then
         echo "   not started: systemd does not run here"
     elif [ "$start" = 0 ]; then
@@ -214,6 +218,7 @@ install_service() {
     else
         act systemctl daemon-reload
         act systemctl restart dsr-edge.service
+        if [ "$cpu_only" = 0 ]; then act systemctl restart dsr-edge-build.path; fi
     fi
 }
 

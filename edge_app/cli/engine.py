@@ -6,6 +6,7 @@ old one, and exchanges them between two frames.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from edge_app.cli.parsers import add_config_option
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from edge_app.cli.parsers import SubParsers
     from edge_app.config import Config
@@ -47,13 +49,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace, config: Config) -> int:
+    from edge_app.engines.rebuild import last_outcome
     from edge_app.wiring import engine_store
 
     store = engine_store(config)
-    choice = store.choice()
+    choice, outcome = store.choice(), last_outcome(config.engines.folder)
     rows = [_row(store, engine_id) for engine_id in store.ids()]
     if args.json:
-        found = {"active": choice.active, "previous": choice.previous, "rejected": dict(choice.rejected)}
+        found: dict[str, Any] = {
+            "active": choice.active,
+            "previous": choice.previous,
+            "rejected": dict(choice.rejected),
+        }
+        found["rebuild"] = None if outcome is None else dataclasses.asdict(outcome)
         print(json.dumps({**found, "engines": rows}, indent=1))
         return 0
     print(f"in use: {choice.active or 'none; the CPU runs the recogniser'}")
@@ -64,6 +72,9 @@ def _list(args: argparse.Namespace, config: Config) -> int:
             print(f"    proved bad: {choice.rejected[row['id']]}")
     if not rows:
         print(f"  there are none in {store.folder}; `dsr-engine build` makes one")
+    if outcome is not None:
+        what = outcome.built or "nothing was built"
+        print(f"last rebuild, asked for because {outcome.asked.reason}: {what}: {outcome.said}")
     return 0
 
 
@@ -93,8 +104,6 @@ def _verdict(accepted: bool | None) -> str:  # noqa: FBT001 -- three states of a
 
 
 def _activate(args: argparse.Namespace, config: Config) -> int:
-    """Check the engine as the daemon will, embed everybody with it, and only then take it into use."""
-    from edge_app.embedding.opening import open_stored, recogniser_manifest
     from edge_app.engines.signing import sign
     from edge_app.wiring import engine_store
 
@@ -105,17 +114,34 @@ def _activate(args: argparse.Namespace, config: Config) -> int:
         return 0
     path = store.path(args.engine)
     if args.sign:
-        print(f"signed: {sign(path, _private(config))}")
-    recogniser = open_stored(recogniser_manifest(config.recogniser.model), store, args.engine)
-    try:
-        print(recogniser.reason)
-        photos = _embed_everybody(config, recogniser)
-    finally:
-        recogniser.close()
-    choice = store.activate(args.engine)
+        print(f"signed: {sign(path, private_key(config))}")
+    photos = take_into_use(config, args.engine, say=print)
+    choice = store.choice()
     print(f"{photos} photos embedded with it; before it: {choice.previous or 'the CPU'}")
     print(f"in use: {choice.active}; a running daemon tries it in the shadow first")
     return 0
+
+
+def take_into_use(config: Config, engine_id: str, *, say: Callable[[str], None] = lambda _: None) -> int:
+    """Check the engine as the daemon will, embed everybody with it, and only then take it into use.
+
+    Returns how many photos were embedded; `say` is told whose key signed it and how golden it is.
+
+    Raises:
+        DsrError: a check failed, or somebody cannot be embedded; nothing has changed then.
+    """
+    from edge_app.embedding.opening import open_stored, recogniser_manifest
+    from edge_app.wiring import engine_store
+
+    store = engine_store(config)
+    recogniser = open_stored(recogniser_manifest(config.recogniser.model), store, engine_id)
+    try:
+        say(recogniser.reason)
+        photos = _embed_everybody(config, recogniser)
+    finally:
+        recogniser.close()
+    store.activate(engine_id)
+    return photos
 
 
 def _embed_everybody(config: Config, recogniser: Recogniser) -> int:
@@ -139,10 +165,10 @@ def _rollback(_args: argparse.Namespace, config: Config) -> int:
 def _key(_args: argparse.Namespace, config: Config) -> int:
     from edge_app.engines.signing import make_key
 
-    print(f"{make_key(_private(config))}: this box now trusts what it signs with its own key")
+    print(f"{make_key(private_key(config))}: this box now trusts what it signs with its own key")
     return 0
 
 
-def _private(config: Config) -> Path:
+def private_key(config: Config) -> Path:
     """Return the box's private key, which lies beside the public one."""
     return Path(config.engines.box_key).with_suffix(".key")

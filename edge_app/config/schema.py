@@ -139,6 +139,9 @@ class EnginesConfig(Section):
     operator_key: Path | None = Field(
         default=None, description="public key of whoever may send engines to this box"
     )
+    rebuild: bool = Field(
+        default=False, description="ask dsr-edge-build.service for a new one when it cannot be used any more"
+    )
 
 
 class QualityConfig(Section):

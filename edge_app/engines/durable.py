@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ def replace_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be no folder at all
+            aside.unlink()
         raise ModelError(
             f"{path} cannot be written: {error.strerror or error}",
             fix="make the folder writable for this user, or free space, or choose another folder",

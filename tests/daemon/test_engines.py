@@ -10,6 +10,7 @@ import pytest
 from build_engine.build import BuildOptions, build_engine
 from build_engine.trt_api import TENSORRT_RTX, Toolkit
 from edge_app.delivery.event import schema
+from edge_app.engines.rebuild import REQUEST, take
 from edge_app.engines.signing import TrustedKey, make_key, sign
 from edge_app.engines.store import EngineStore
 from tests.daemon.rig import MODEL
@@ -66,6 +67,8 @@ def test_engine_that_cannot_be_used_is_an_event_and_the_box_works(  # noqa: PLR0
     (changed,) = listener.of("backend_changed")
     assert name == changed["previous_backend"]
     assert said in changed["reason"]
+    assert "rebuild" not in changed["reason"], "it is not allowed unless the operator says so"
+    assert not (store.folder / REQUEST).exists()
     backends = {event["backend"] for event in listener.events() if "backend" in event}
     assert {changed["backend"]} == backends <= {"onnxruntime-cpu", "openvino-cpu-bf16"}
     assert name == store.choice().active, "a box that was started without its GPU tries again next time"
@@ -90,3 +93,20 @@ def test_choice_of_a_running_box_is_refused_when_it_cannot_be_opened(
     process.terminate()
     assert process.wait(30) == 0, rig.log()
     assert [] == listener.of("backend_changed")
+
+
+def test_box_that_may_asks_for_a_rebuild_once_and_works_on(
+    rig: BoxRig, listener: Listener, clip: Path, store: EngineStore
+) -> None:
+    """The request lies where the path unit waits, the event says so, and no process was started."""
+    (name,) = store.ids()
+    rig.config["engines"] = {"rebuild": True}
+    rig.watch(clip, fps=40)
+    assert rig.start().wait(60) == 0, rig.log()
+    listener.wait_for(lambda: listener.of("box_stop"))
+    (changed,) = listener.of("backend_changed")
+    assert changed["reason"].endswith("finds none here; a rebuild was asked for")
+    request = take(store.folder)
+    assert request is not None
+    assert name == request.engine
+    assert "needs a GPU" in request.reason

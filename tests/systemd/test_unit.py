@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from edge_app.daemon import STAGES
+from edge_app.engines.rebuild import REQUEST
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMD = ROOT / "systemd"
 UNIT = SYSTEMD / "dsr-edge.service"
+BUILD, WAITS = SYSTEMD / "dsr-edge-build.service", SYSTEMD / "dsr-edge-build.path"
 #: `systemd-analyze security`'s scale is 0 (safest) to 10; a bare unit scores 9.6.
 HIGHEST_EXPOSURE = 2.0
 
@@ -47,26 +49,29 @@ def image_with(folder: Path, unit_text: str) -> Path:
     for target in Path("/usr/lib/systemd/system").glob("*.target"):
         shutil.copy(target, units)
     (units / UNIT.name).write_text(unit_text, encoding="utf-8")
-    program = folder / "opt/dsr-edge/venv/bin/dsr-edge"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n", encoding="utf-8")
-    program.chmod(0o755)
+    for unit in (BUILD, WAITS):
+        shutil.copy(unit, units)
+    for name in ("dsr-edge", "dsr-engine"):
+        program = folder / "opt/dsr-edge/venv/bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.chmod(0o755)
     return folder
 
 
-def verify(image: Path) -> subprocess.CompletedProcess[str]:
-    """Let systemd read the unit and all that it pulls in."""
-    command = ["systemd-analyze", "verify", "--man=no", f"--root={image}", UNIT.name]
+def verify(image: Path, *units: str) -> subprocess.CompletedProcess[str]:
+    """Let systemd read the units (the daemon's) and all that they pull in."""
+    command = ["systemd-analyze", "verify", "--man=no", f"--root={image}", *(units or [UNIT.name])]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def exposure(tmp_path: Path, *drop_ins: str) -> float:
-    """Return the overall exposure that systemd gives the unit with `drop_ins`."""
+def exposure(tmp_path: Path, *drop_ins: str, unit: Path = UNIT) -> float:
+    """Return the overall exposure that systemd gives the `unit` with `drop_ins`."""
     here = tmp_path / "-".join(["unit", *drop_ins])
     here.mkdir()
-    unit = Path(shutil.copy(UNIT, here))
+    unit = Path(shutil.copy(unit, here))
     for name in drop_ins:
-        folder = here / f"{UNIT.name}.d"
+        folder = here / f"{unit.name}.d"
         folder.mkdir(exist_ok=True)
         shutil.copy(SYSTEMD / "drop-ins" / name, folder)
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
@@ -96,6 +101,36 @@ def test_the_verification_can_fail(tmp_path: Path, wrong: tuple[str, str], compl
     """The check above sees a misspelt key, a program that is not there and a value without sense."""
     said = verify(image_with(tmp_path, UNIT.read_text(encoding="utf-8").replace(*wrong)))
     assert complaint in said.stderr
+
+
+@needs_systemd
+def test_systemd_accepts_the_units_that_build_engines(tmp_path: Path) -> None:
+    """The path unit starts the service of its name, and neither is complained about."""
+    said = verify(image_with(tmp_path, UNIT.read_text(encoding="utf-8")), BUILD.name, WAITS.name)
+    assert (0, "") == (said.returncode, said.stderr)
+    assert (BUILD.stem, ".path") == (WAITS.stem, WAITS.suffix)
+
+
+@needs_systemd
+def test_building_reaches_less_than_the_daemon(tmp_path: Path) -> None:
+    """No camera and no network: its state and the GPU."""
+    assert exposure(tmp_path, unit=BUILD) <= HIGHEST_EXPOSURE
+
+
+def test_the_path_unit_waits_for_the_file_that_the_daemon_leaves() -> None:
+    """In the engines' folder of an installed box, by the name that the program gives it."""
+    assert [f"/var/lib/dsr-edge/engines/{REQUEST}"] == settings(WAITS)["PathExists"]
+
+
+def test_a_build_that_cannot_even_start_is_not_tried_for_ever() -> None:
+    """The request is still there when the program is not: a few starts an hour, then the units say so."""
+    keys = settings(BUILD)
+    assert ("oneshot", "1h", "3") == (
+        keys["Type"][0],
+        keys["StartLimitIntervalSec"][0],
+        keys["StartLimitBurst"][0],
+    )
+    assert "Restart" not in keys
 
 
 @needs_systemd
