@@ -9,20 +9,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_app.cli import people_calibrate
+from edge_app.cli import people_add, people_calibrate
 from edge_app.cli.parsers import add_config_option
 from edge_app.cli.people_text import (
     best_quality,
     date_text,
     person_json,
     photo_row,
-    report_json,
-    report_text,
     roster_csv,
     roster_json,
     table,
 )
-from edge_app.errors import GalleryError, PhotoError
+from edge_app.errors import GalleryError
+from edge_app.identity.views import Coverage
 
 if TYPE_CHECKING:
     import argparse
@@ -35,17 +34,7 @@ def add_parser(subparsers: SubParsers) -> None:
     """Add ``people`` and its actions."""
     parser = subparsers.add_parser("people", help="register, show and remove the people to be recognised")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="register somebody from photos, or add photos to them")
-    add.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="each shows one person")
-    add.add_argument("--ref", required=True, metavar="CARD", help="the reference that goes on the wire")
-    add.add_argument("--name", required=True, help="stays on this box")
-    add.add_argument(
-        "--allow-lookalike", action="store_true", help="even if the box takes them for somebody registered"
-    )
-    add.add_argument(
-        "--allow-unlike", action="store_true", help="even photos that do not fit the person's others"
-    )
-    add.set_defaults(run=_add)
+    people_add.add_action(actions)
     actions.add_parser("list", help="everybody who is registered").set_defaults(run=_list)
     for name, action, text in (
         ("show", _show, "one person and their photos"),
@@ -71,40 +60,6 @@ def run(args: argparse.Namespace) -> int:
     return int(args.run(args))
 
 
-def _add(args: argparse.Namespace) -> int:
-    from edge_app.identity.enrol import EnrolOptions, enrol
-    from edge_app.wiring import build_detector, build_recogniser, load_config
-
-    config = load_config(args.config)
-    with (
-        contextlib.closing(build_detector(config)) as detector,
-        contextlib.closing(build_recogniser(config)) as recogniser,
-    ):
-        threshold = config.recogniser.threshold
-        options = EnrolOptions(
-            threshold=recogniser.threshold if threshold is None else threshold,
-            keep_crops=config.gallery.keep_crops,
-            allow_lookalike=args.allow_lookalike,
-            allow_unlike=args.allow_unlike,
-        )
-        report = enrol(
-            gallery=_gallery(config.gallery.path),
-            detector=detector,
-            recogniser=recogniser,
-            ref=args.ref,
-            name=args.name,
-            paths=args.photos,
-            options=options,
-        )
-    print(json.dumps(report_json(report), indent=2) if args.json else report_text(report))
-    if report.version is None:
-        raise PhotoError(
-            f"none of {len(report.photos)} photo(s) could be used for {args.ref}; nothing was changed",
-            fix="see the reason of each photo",
-        )
-    return 0
-
-
 def _list(args: argparse.Namespace) -> int:
     gallery = _configured(args)
     people, version = gallery.people(), gallery.version
@@ -125,6 +80,7 @@ def _show(args: argparse.Namespace) -> int:
     print(f"{person.ref}  {person.name}  (added {date_text(person.added_ms)})")
     header = ("PHOTO", "FACE", "QUALITY", "YAW", "PITCH", "CROP", "MODELS", "ADDED")
     print(table(header, [photo_row(photo) for photo in person.photos]))
+    print(Coverage.of([photo.quality for photo in person.photos]))
     return 0
 
 

@@ -8,6 +8,8 @@ import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from edge_app.identity.views import Coverage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,6 +57,7 @@ def report_text(report: EnrolReport) -> str:
             f"{report.ref}: {report.added} of {len(report.photos)} photo(s) registered;"
             f" the register is at version {report.version}"
         )
+        lines.append(f"{report.ref}: {report.views}")
     return "\n".join(lines)
 
 
@@ -74,7 +77,18 @@ def report_json(report: EnrolReport) -> dict[str, object]:
         }
         for photo in report.photos
     ]
-    return {"ref": report.ref, "version": report.version, "added": report.added, "photos": photos}
+    return {
+        "ref": report.ref,
+        "version": report.version,
+        "added": report.added,
+        "views": views_json(report.views),
+        "photos": photos,
+    }
+
+
+def views_json(views: Coverage) -> dict[str, list[str]]:
+    """Return from which sides somebody is registered and which are missing, for machines."""
+    return {"have": [view.value for view in views.have], "missing": [view.value for view in views.missing]}
 
 
 def person_json(person: Person) -> dict[str, object]:
@@ -90,7 +104,14 @@ def person_json(person: Person) -> dict[str, object]:
         }
         for photo in person.photos
     ]
-    return {"ref": person.ref, "name": person.name, "added_ms": person.added_ms, "photos": photos}
+    views = Coverage.of([photo.quality for photo in person.photos])
+    return {
+        "ref": person.ref,
+        "name": person.name,
+        "added_ms": person.added_ms,
+        "views": views_json(views),
+        "photos": photos,
+    }
 
 
 def photo_row(photo: PhotoInfo) -> tuple[str, ...]:

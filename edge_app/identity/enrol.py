@@ -19,7 +19,8 @@ from edge_app.faces.preprocess import PREPROCESS_SHA256, align
 from edge_app.faces.quality import QualityLimits, assess
 from edge_app.identity.checks import Checks, Finding, Neighbours
 from edge_app.identity.people import NewPhoto
-from edge_app.identity.photos import read_photo
+from edge_app.identity.photos import PhotoFile, read_photo
+from edge_app.identity.views import Coverage, views_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,7 @@ class EnrolOptions:
         keep_crops: keep the aligned crop, so that a new model can embed it again.
         allow_lookalike: register even somebody who is taken for another registered person.
         allow_unlike: register even a photo that does not fit the person's others.
+        each_view_once: refuse a photo that shows a side from which the person is registered already.
     """
 
     threshold: float
@@ -72,6 +74,7 @@ class EnrolOptions:
     keep_crops: bool = True
     allow_lookalike: bool = False
     allow_unlike: bool = False
+    each_view_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,16 @@ class PhotoReport:
 
 @dataclass(frozen=True, slots=True)
 class EnrolReport:
-    """What became of a command; `version` is the register's, None if no photo was good."""
+    """What became of a command; `version` is the register's, None if no photo was good.
+
+    `views` are the sides from which the person is registered now.
+    """
 
     ref: str
     name: str
     photos: tuple[PhotoReport, ...]
     version: int | None
+    views: Coverage = field(default_factory=Coverage)
 
     @property
     def added(self) -> int:
@@ -122,10 +129,10 @@ def enrol(
     recogniser: Embedder,
     ref: str,
     name: str,
-    paths: Sequence[Path],
+    paths: Sequence[Path | PhotoFile],
     options: EnrolOptions,
 ) -> EnrolReport:
-    """Register the good ones among the photos in `paths` for one person.
+    """Register the good ones among the photos in `paths` (files, or already read) for one person.
 
     Raises:
         GalleryError: bad reference or name, people of another model, or the register cannot be changed.
@@ -136,7 +143,11 @@ def enrol(
     snapshot = gallery.snapshot(model_sha256=recogniser.model_sha256, preprocess_sha256=PREPROCESS_SHA256)
     gallery.check_person(ref, name, people)
     known = {photo.source_sha256: person.ref for person in people for photo in person.photos}
+    own = [photo.quality for person in people if person.ref == ref for photo in person.photos]
     candidates, refused = _read_all(paths, known, ref, detector, options.limits)
+    if options.each_view_once:
+        candidates, again = _each_view_once(candidates, own)
+        refused += again
     embeddings = _embed([candidate.crop for candidate in candidates], recogniser)
     checks = Checks(
         neighbours=Neighbours(ref=ref, snapshot=snapshot, batch=embeddings),
@@ -155,7 +166,9 @@ def enrol(
     version = None
     if good:
         version = gallery.add(ref=ref, name=name, photos=good, expected_version=snapshot.version)
-    return EnrolReport(ref, name, tuple(reports[path] for path in dict.fromkeys(paths)), version)
+    views = Coverage.of([*own, *(photo.quality for photo in good)])
+    order = dict.fromkeys(map(_path_of, paths))
+    return EnrolReport(ref, name, tuple(reports[path] for path in order), version, views)
 
 
 def reembed(*, gallery: Gallery, recogniser: Embedder) -> tuple[int, int]:
@@ -226,8 +239,40 @@ class UnusableFace(PhotoError):
         self.quality = quality
 
 
-def _candidate(path: Path, known: dict[str, str], detector: Detector, limits: QualityLimits) -> _Candidate:
-    photo = read_photo(path)
+def _path_of(photo: Path | PhotoFile) -> Path:
+    return photo.path if isinstance(photo, PhotoFile) else photo
+
+
+def _each_view_once(
+    candidates: list[_Candidate], own: list[Quality]
+) -> tuple[list[_Candidate], list[PhotoReport]]:
+    """Return the photos that show a side that nothing else shows, and the reports of the others."""
+    views = views_of([*own, *(candidate.quality for candidate in candidates)])
+    seen = dict.fromkeys(views[: len(own)], "a registered photo")
+    kept: list[_Candidate] = []
+    refused: list[PhotoReport] = []
+    for candidate, view in zip(candidates, views[len(own) :], strict=True):
+        name = candidate.path.name
+        if view not in seen:
+            kept.append(candidate)
+            seen[view] = name
+            continue
+        what = (
+            f"{name} shows no view clearly" if view is None else f"{name} shows the same view as {seen[view]}"
+        )
+        error = PhotoError(
+            f"{what} (turned {candidate.quality.yaw:+.0f}, nodded {candidate.quality.pitch:+.0f} degrees)",
+            fix="take one photo each of front, left, right, up and down",
+        )
+        refused.append(PhotoReport(candidate.path, error, candidate.quality))
+    return kept, refused
+
+
+def _candidate(
+    given: Path | PhotoFile, known: dict[str, str], detector: Detector, limits: QualityLimits
+) -> _Candidate:
+    photo = given if isinstance(given, PhotoFile) else read_photo(given)
+    path = photo.path
     owner = known.get(photo.sha256)
     if owner is not None:
         raise PhotoError(f"{path.name} is the same file as one of {owner}'s", fix="leave it out")
@@ -259,17 +304,21 @@ _ADVICE = {
 
 
 def _read_all(
-    paths: Sequence[Path], known: dict[str, str], ref: str, detector: Detector, limits: QualityLimits
+    paths: Sequence[Path | PhotoFile],
+    known: dict[str, str],
+    ref: str,
+    detector: Detector,
+    limits: QualityLimits,
 ) -> tuple[list[_Candidate], list[PhotoReport]]:
     """Return the usable photos, and the reports of the others."""
     candidates: list[_Candidate] = []
     refused: list[PhotoReport] = []
-    for path in dict.fromkeys(paths):
+    for path in {_path_of(one): one for one in paths}.values():
         try:
             candidate = _candidate(path, known, detector, limits)
         except PhotoError as error:  # noqa: PERF203 - one bad photo is no reason to lose the others
             quality = error.quality if isinstance(error, UnusableFace) else None
-            refused.append(PhotoReport(path, error, quality))
+            refused.append(PhotoReport(_path_of(path), error, quality))
         else:
             candidates.append(candidate)
             known[candidate.sha256] = ref

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import shutil
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from edge_app.cli import people
 from edge_app.cli.people_text import roster_csv, table
-from edge_app.errors import GalleryError, PhotoError
+from edge_app.errors import ConfigError, GalleryError, PhotoError
 from edge_app.identity.gallery import Gallery
 from tests.identity.thumbnail import ThumbnailRecogniser
 
@@ -119,6 +120,46 @@ def test_add_keeps_no_crops_where_the_configuration_says_so(
     assert stored.crop is None
 
 
+def test_guided_takes_the_views_from_a_camera_and_says_which_are_missing(
+    command: Callable[..., int], config: Path, demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """A recording in which somebody looks straight ahead: one view, registered; the others are named."""
+    pictures = config.parent / "pictures"
+    pictures.mkdir()
+    for number in range(5):
+        shutil.copy(demo_photos["obama"], pictures / f"{number}.jpg")
+    assert 0 == command("add", "--ref", "C-9", "--name", "A. Miner", "--guided", "portal")
+    shown = capsys.readouterr()
+    assert "front: taken" in shown.err
+    assert "turn your head to your left" in shown.err
+    assert "C-9: views: front; missing: left, right, up, down" in shown.out
+    assert 0 == command("show", "C-9", "--json")
+    known = json.loads(capsys.readouterr().out)
+    assert ["front"] == known["views"]["have"]
+    assert ["portal-front.png"] == [photo["source"] for photo in known["photos"]]
+    with pytest.raises(PhotoError, match="wanted: left, right, up, down"):
+        command("add", "--ref", "C-9", "--name", "A. Miner", "--guided", "portal")
+
+
+@pytest.mark.parametrize("words", [(), ("x.jpg", "--guided", "portal"), ("--guided", "cellar")])
+def test_add_needs_photos_or_a_camera_that_there_is(command: Callable[..., int], words: Any) -> None:
+    """Not none, not both, not another."""
+    with pytest.raises(ConfigError):
+        command("add", "--ref", "C-9", "--name", "A. Miner", *words)
+
+
+def test_each_view_once_refuses_the_second_front(
+    command: Callable[..., int], demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """With what both show; the first is registered."""
+    photos = [demo_photos["obama"], demo_photos["obama3"]]
+    assert 0 == command("add", "--ref", "C-9", "--name", "O", "--each-view-once", "--json", *photos)
+    shown = json.loads(capsys.readouterr().out)
+    views = {photo["photo"]: photo["reason"] for photo in shown["photos"]}
+    assert shown["added"] + sum("same view" in str(reason) for reason in views.values()) == 2
+    assert len(shown["views"]["have"]) == shown["added"]
+
+
 def test_list(command: Callable[..., int], registered: None, capsys: Any) -> None:
     """Everybody on one line each, and the version."""
     assert command("list") == 0
@@ -138,8 +179,9 @@ def test_show(command: Callable[..., int], registered: None, capsys: Any) -> Non
     assert command("show", "C-1") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("C-1  Zoë Ünal  (added 2")
-    assert ["obama.jpg", "obama3.jpg"] == [line.split()[0] for line in lines[2:]]
-    assert all("dddddddd" in line and " kept " in line for line in lines[2:])
+    assert ["obama.jpg", "obama3.jpg"] == [line.split()[0] for line in lines[2:-1]]
+    assert "views: front, left; missing: right, up, down" == lines[-1]
+    assert all("dddddddd" in line and " kept " in line for line in lines[2:-1])
     command("show", "C-1", "--json")
     assert json.loads(capsys.readouterr().out)["photos"][0]["models"] == ["d" * 64]
 
