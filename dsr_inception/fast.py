@@ -18,6 +18,8 @@ import tensorflow as tf
 from dsr_inception.network import STAGE_NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
 #: Environment for the process that trains: keep glibc from returning big tensors to the kernel.
@@ -51,25 +53,38 @@ def _conv(layer: keras.layers.Layer, x: Any) -> Any:
     )
 
 
-def _separable(layer: keras.layers.Layer, x: Any) -> Any:
-    x = tf.nn.depthwise_conv2d(x, layer.depthwise_kernel.value, [1, 1, 1, 1], "SAME")
+def _separable(layer: keras.layers.Layer, x: Any, level: Callable[[Any], Any]) -> Any:
+    x = level(tf.nn.depthwise_conv2d(x, layer.depthwise_kernel.value, [1, 1, 1, 1], "SAME"))
     kernel, bias = layer.pointwise_kernel.value, layer.bias.value
     return _pointwise_relu(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
 
 
-def train_forward(model: keras.Model, x: Any, momentum: float) -> Any:
+def rounded(x: Any) -> Any:
+    """Return `x` on the 255 levels of a symmetric INT8 tensor, its gradient passed straight through.
+
+    The range is the batch's own largest magnitude: a little wider than a calibrated one, so weights that
+    bear this rounding bear that of an engine (Jacob et al. 2018, arXiv 1712.05877, section 3).
+    """
+    scale = tf.maximum(tf.reduce_max(tf.abs(x)), 1e-6) / 127.0
+    return x + tf.stop_gradient(tf.round(x / scale) * scale - x)
+
+
+def train_forward(model: keras.Model, x: Any, momentum: float, *, quantised: bool = False) -> Any:
     """Return the averaged features (B, 1024) in training mode and move the running BN statistics.
 
     Args:
         model: a model whose first layers are `network.trunk`'s.
         x: (B, H, W, 3) float32 in -1..1.
         momentum: of the running mean and variance (Keras' convention: the share that is kept).
+        quantised: round the inputs of the stages and the depthwise outputs as an INT8 engine does.
     """
     layer = model.get_layer
+    level = rounded if quantised else tf.identity
     for name in STAGE_NAMES:
+        x = level(x)
         f1 = _conv(layer(f"{name}_f1"), x)
-        f2 = _separable(layer(f"{name}_f2"), _conv(layer(f"{name}_f2_in"), x))
-        f3 = _separable(layer(f"{name}_f3"), _conv(layer(f"{name}_f3_in"), x))
+        f2 = _separable(layer(f"{name}_f2"), _conv(layer(f"{name}_f2_in"), x), level)
+        f3 = _separable(layer(f"{name}_f3"), _conv(layer(f"{name}_f3_in"), x), level)
         f4 = _conv(layer(f"{name}_f4"), tf.nn.max_pool2d(x, 3, 1, "SAME"))
         x = tf.concat([f1, f2, f3, f4], -1) + _conv(layer(f"{name}_f5"), x)
         bn = layer(f"{name}_bn")

@@ -24,12 +24,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Until which share of the run, at which side, in which batches, with how much of the mine."""
+    """Until which share of the run, at which side, in which batches, with how much of the mine.
+
+    `quantised` 1 rounds every stage's input to 255 levels, as an INT8 engine will, and 0 does not.
+    """
 
     until: float
     side: int
     batch: int
     degraded: float
+    quantised: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sides that five poolings do not leave a pixel of, and shares outside 0..1."""
@@ -37,6 +41,7 @@ class Phase:
         _require(self.batch > 1, "batch", self.batch, "at least 2: batch normalisation needs them")
         _require(0 <= self.degraded <= 1, "degraded", self.degraded, "a share, 0..1")
         _require(0 < self.until <= 1, "until", self.until, "a share of the run, above 0, at most 1")
+        _require(self.quantised in (0, 1), "quantised", self.quantised, "0 or 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,8 @@ def recipe_from(content: dict[str, Any]) -> Recipe:
 def _made(kind: type[T], values: dict[str, Any], prefix: str) -> T:
     """Return ``kind(**values)`` after checking names and types."""
     hints = get_type_hints(kind)
-    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values))
+    optional = {f.name for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}  # type: ignore[arg-type]
+    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values) - optional)
     if unknown or missing:
         words = [f"unknown key {prefix}{k}" for k in unknown] + [f"missing key {prefix}{k}" for k in missing]
         raise RecipeError(f"{'; '.join(words)}; the keys are {', '.join(sorted(hints))}")

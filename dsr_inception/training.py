@@ -122,7 +122,7 @@ class Trainer:
 
     # -- the step ---------------------------------------------------------------------------------
 
-    def _one_step(self, pictures: Any, teacher: Any, labels: Any, clock: Any) -> Any:
+    def _one_step(self, pictures: Any, teacher: Any, labels: Any, clock: Any, *, quantised: bool) -> Any:
         """Learn from one batch; `clock` is (rate, step, averaging share, margin). Returns four figures."""
         rate, step, keep, margin = tf.unstack(clock)
         weights = self.recipe.loss
@@ -130,7 +130,7 @@ class Trainer:
         head = self.model.get_layer("embedding_linear")
         trained = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            features = fast.train_forward(self.model, x, self.recipe.bn_momentum)
+            features = fast.train_forward(self.model, x, self.recipe.bn_momentum, quantised=quantised)
             embedding = tf.math.l2_normalize(tf.matmul(features, head.kernel.value) + head.bias.value, -1)
             cosine = losses.distillation_loss(embedding, teacher)
             loss = weights.cosine * cosine + losses.soft_prototype_loss(
@@ -164,6 +164,7 @@ class Trainer:
             tf.constant(self._targets.vectors[batch.rows]),
             tf.constant(self._targets.labels[batch.rows]),
             tf.constant(clock, tf.float32),
+            quantised=bool(self.phase().quantised),
         )
         figures = np.asarray(found, np.float32)
         if not np.isfinite(figures[0]):

@@ -40,3 +40,27 @@ def test_agrees_with_keras_in_training_mode() -> None:
     for value, variable in moving:
         # TensorFlow's fused variance is unbiased (n/(n-1)), Keras' is not: 16 pixels at the last stage.
         np.testing.assert_allclose(value, variable.numpy(), rtol=5e-3, atol=5e-3, err_msg=variable.path)
+
+
+def test_rounds_to_an_engines_levels_and_passes_the_gradient() -> None:
+    """Values land on 255 levels of the largest magnitude, at most half a level off; the gradient is one."""
+    x = tf.constant(np.linspace(-2, 1, 1000), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        rounded = fast.rounded(x)
+        total = tf.reduce_sum(rounded)
+    level = 2 / 127
+    np.testing.assert_allclose(np.round(rounded / level), rounded / level, atol=1e-3)
+    assert level / 2 + 1e-6 >= float(tf.reduce_max(tf.abs(rounded - x)))
+    np.testing.assert_array_equal(np.ones(1000), tape.gradient(total, x))
+
+
+def test_quantised_forward_is_near_the_float_one_and_not_it() -> None:
+    """Rounding moves the features a little: that is what the weights learn to bear."""
+    keras.utils.set_random_seed(3)
+    model = network.trunk(32)
+    pictures = tf.constant(np.random.default_rng(3).uniform(-1, 1, (4, 32, 32, 3)), tf.float32)
+    plain = fast.train_forward(model, pictures, 0.99).numpy()
+    rounded = fast.train_forward(model, pictures, 0.99, quantised=True).numpy()
+    difference = np.linalg.norm(plain - rounded) / np.linalg.norm(plain)
+    assert 1e-4 < difference < 0.2

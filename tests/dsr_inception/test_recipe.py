@@ -58,12 +58,21 @@ def test_missing_key_is_named(content: dict[str, Any]) -> None:
         rc.recipe_from(content)
 
 
-@pytest.mark.parametrize(("key", "value"), [("side", 16), ("batch", 1), ("degraded", 1.2), ("until", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("side", 16), ("batch", 1), ("degraded", 1.2), ("until", 0), ("quantised", 2)]
+)
 def test_wrong_phase_is_named(content: dict[str, Any], key: str, value: float) -> None:
     """Every bound of a phase is checked."""
     content["phases"][0][key] = value
     with pytest.raises(RecipeError, match=f"{key} must be"):
         rc.recipe_from(content)
+
+
+def test_rounding_is_off_where_a_recipe_says_nothing(content: dict[str, Any]) -> None:
+    """`quantised` may be left out, and then the phase computes in float."""
+    assert [0] * len(content["phases"]) == [phase.quantised for phase in rc.recipe_from(content).phases]
+    content["phases"][-1]["quantised"] = 1
+    assert 1 == rc.recipe_from(content).phases[-1].quantised
 
 
 def test_file_is_named(tmp_path: Path) -> None:

@@ -213,3 +213,13 @@ def test_targets_are_unit_and_people_are_means() -> None:
     own = targets.vectors[targets.labels == 3].sum(axis=0)
     np.testing.assert_allclose(own / np.linalg.norm(own), targets.prototypes[3], atol=1e-5)
     assert tuple(f"p{i}" for i in range(10)) == targets.people
+
+
+def test_quantised_phase_learns_too(tmp_path: Path) -> None:
+    """A phase that rounds as an engine does goes on learning from where the one before it stopped."""
+    import dataclasses
+
+    phases = tuple(dataclasses.replace(p, quantised=1) for p in rc.load_recipe(SMOKE).phases)
+    trainer = _trainer(tmp_path, phases=phases)
+    found = [trainer.learn(_batch(trainer)) for _ in range(20)]
+    assert found[-1][0] < found[0][0]
