@@ -64,7 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--ash", type=Path, help="ash_reference.py (default: beside the data folder)")
     measure.add_argument("--dlib", type=Path, help="folder of dlib's .dat files; adds dlib's embedder")
     measure.add_argument("--alone", action="store_true", help="leave the comparisons out")
-    measure.add_argument("--flip", action="store_true", help="LFW with flip averaging (the box does not)")
+    measure.add_argument(
+        "--single",
+        action="store_true",
+        help="without the mirror image (the box has both)",
+    )
     measure.add_argument("--people", choices=("development", "test"), default="development")
     measure.add_argument(
         "--only", nargs="+", choices=("lfw", "mf", "open", "pairs"), default=["pairs", "mf"],
@@ -155,7 +159,7 @@ def _threshold(arguments: argparse.Namespace) -> int:
 
     from dsr_inception.crops import aligned_crops, miner_crops, own_ash
     from dsr_inception.datasets import PhotoSet, Splits, data_folder, miner_photos
-    from dsr_inception.embedders import OnnxEmbedder
+    from dsr_inception.embedders import Mirrored, OnnxEmbedder
     from dsr_inception.threshold import choose_threshold, embed_conditions
 
     folder = data_folder(arguments.data)
@@ -168,7 +172,7 @@ def _threshold(arguments: argparse.Namespace) -> int:
     clean = miner_crops(miners, own, _detector(arguments.detector), own_ash)["clean"]
     people += [f"mf-{p.person}" for p in own]
     crops = np.concatenate([crops, clean.crops])
-    vectors = embed_conditions(OnnxEmbedder(arguments.model, name="dsr-inception"), crops)
+    vectors = embed_conditions(Mirrored(OnnxEmbedder(arguments.model, name="dsr-inception")), crops)
     found = choose_threshold(vectors, np.array(people))
     source = (
         f"{found.people} development people ({found.photos} photos: celeba_development and mf_development of "
@@ -194,14 +198,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     folder = data_folder(arguments.data)
     splits = Splits.load(folder)
-    embedders = list(all_embedders(arguments.model, folder, arguments.dlib))
-    embedders = embedders[:1] if arguments.alone else embedders
-    report = ev.Report(notes={"model": arguments.model.name, "people": arguments.people})
+    mirrored = all_embedders(arguments.model, folder, arguments.dlib)[: 1 if arguments.alone else None]
+    embedders = [embedder.inner if arguments.single else embedder for embedder in mirrored]
+    notes = {"model": arguments.model.name, "people": arguments.people, "mirrored": not arguments.single}
+    report = ev.Report(notes=notes)
     started = time.monotonic()
     if "pairs" in arguments.only:
         ev.evaluate_development(report, PhotoSet(folder, "celeba_train"), splits, embedders)
     if "lfw" in arguments.only:
-        ev.evaluate_lfw(report, PhotoSet(folder, "lfw_pairs"), embedders, flip=arguments.flip)
+        ev.evaluate_lfw(report, PhotoSet(folder, "lfw_pairs"), embedders)
     if {"mf", "open"} & set(arguments.only):
         people = splits.mf_test if arguments.people == "test" else splits.mf_development
         yardstick = reference_ash(arguments.ash or folder.parent / "ash_reference.py")
@@ -240,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "threshold": _threshold,
         "evaluate": _evaluate,
         "sheet": _sheet,
+        "finetune": _finetune,
     }
     from dsr_inception.errors import TrainError
     from edge_app.errors import DsrError

@@ -148,9 +148,19 @@ class DlibEmbedder:
         return np.concatenate(found).astype(np.float32)
 
 
-def with_flip(embedder: Embedder, crops: Crops) -> Vectors:
-    """Return the mean of a crop's and its mirror image's vectors, of unit length."""
-    return unit(embedder.embed(crops) + embedder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+class Mirrored:
+    """An embedder as the box uses it: the mean of a face's and its mirror image's vectors, of unit length.
+
+    The same as `edge_app.embedding.recogniser` does, on many crops at once; a test compares them.
+    """
+
+    def __init__(self, inner: Embedder) -> None:
+        self.inner, self.name = inner, inner.name
+
+    def embed(self, crops: Crops) -> Vectors:
+        """See `Embedder`."""
+        both = [self.inner.embed(c) for c in (crops, np.ascontiguousarray(crops[:, :, ::-1]))]
+        return unit(both[0] + both[1])
 
 
 def peer(folder: Path) -> list[Embedder]:
@@ -159,8 +169,8 @@ def peer(folder: Path) -> list[Embedder]:
     return [OnnxEmbedder(path, name="mobilefacenet-peer", side=112, raw=True)] if path.is_file() else []
 
 
-def all_embedders(model: Path, data: Path, dlib_folder: Path | None) -> Sequence[Embedder]:
-    """Return ours, and the comparisons whose files are at hand."""
+def all_embedders(model: Path, data: Path, dlib_folder: Path | None) -> Sequence[Mirrored]:
+    """Return ours, and the comparisons whose files are at hand, each with its mirror image."""
     ours: list[Embedder] = [OnnxEmbedder(model, name="dsr-inception")]
     dlibs: list[Embedder] = [DlibEmbedder(dlib_folder)] if dlib_folder else []
-    return [*ours, *peer(data), *dlibs]
+    return [Mirrored(embedder) for embedder in (*ours, *peer(data), *dlibs)]

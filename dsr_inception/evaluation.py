@@ -10,7 +10,8 @@ Four questions, each answered for every recogniser side by side and with 95 % in
 - **open**: six registered on six poses each, strangers pass by: misses at one false accept per 1,000.
 - **pairs**: development people of CelebA, for choices, clean and degraded.
 
-Pictures are single crops without flip, as the box sees them, unless ``flip`` is asked for.
+Every recogniser sees a crop and its mirror image, as the box does (`embedders.Mirrored`), unless ``--single``
+is asked for.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ import numpy as np
 from dsr_inception import metrics
 from dsr_inception.crops import LEVELS, aligned_crops, degraded_crops, miner_crops
 from dsr_inception.datasets import POSES, MinerPhoto, PhotoSet, lfw_pairs, miner_photos
-from dsr_inception.embedders import with_flip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from edge_app.faces.detect import Detector
 
     Vectors = npt.NDArray[np.float32]
-    Embed = Callable[[npt.NDArray[np.uint8]], Vectors]
 
 FARS: Final = (1e-2, 1e-3)
 CHUNK: Final = 256
@@ -84,24 +83,22 @@ class Report:
         return "\n".join(lines)
 
 
-def embed_aligned(photos: PhotoSet, files: Sequence[str], embed: Embed) -> Vectors:
+def embed_aligned(photos: PhotoSet, files: Sequence[str], embedder: Embedder) -> Vectors:
     """Return the vectors of aligned photos, a few hundred crops at a time."""
-    parts = [embed(aligned_crops(photos, files[i : i + CHUNK])) for i in range(0, len(files), CHUNK)]
+    parts = [embedder.embed(aligned_crops(photos, files[i : i + CHUNK])) for i in range(0, len(files), CHUNK)]
     return np.concatenate(parts)
 
 
-def evaluate_lfw(
-    report: Report, photos: PhotoSet, embedders: Sequence[Embedder], *, flip: bool = False
-) -> None:
+def evaluate_lfw(report: Report, photos: PhotoSet, embedders: Sequence[Embedder]) -> None:
     """Enter LFW view 2 for every recogniser."""
     pairs, same, folds = lfw_pairs(photos)
     files = sorted({name for pair in pairs for name in pair})
     place = {name: i for i, name in enumerate(files)}
     people = np.array([name.split("/")[0] for name in files])
     left, right = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
-    report.notes["lfw"] = {"pairs": len(pairs), "pictures": len(files), "flip": flip}
+    report.notes["lfw"] = {"pairs": len(pairs), "pictures": len(files)}
     for embedder in embedders:
-        vectors = embed_aligned(photos, files, _embed(embedder, flip=flip))
+        vectors = embed_aligned(photos, files, embedder)
         scores = (vectors[left] * vectors[right]).sum(axis=1)
         report.add("lfw", embedder.name, "accuracy, 10 folds", metrics.fold_accuracy(scores, same, folds))
         for far in FARS:
@@ -301,13 +298,9 @@ def stranger_vectors(
     files["celeba development"] = [p.file for own in own_first for p in own][:limit]
     sets = {"asian": asian, "lfw": lfw, "celeba development": celeba}
     found = {
-        kind: {e.name: embed_aligned(photos, files[kind], e.embed) for e in embedders}
+        kind: {e.name: embed_aligned(photos, files[kind], e) for e in embedders}
         for kind, photos in sets.items()
     }
     adult = np.isin(files["asian"], files["asian adults"])
     found["asian adults"] = {who: vectors[adult] for who, vectors in found["asian"].items()}
     return found
-
-
-def _embed(embedder: Embedder, *, flip: bool) -> Embed:
-    return (lambda crops: with_flip(embedder, crops)) if flip else embedder.embed

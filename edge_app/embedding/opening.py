@@ -10,7 +10,7 @@ was wrong with it is handed to the caller for the log and an event.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from edge_app.engines.engine import Engine
     from edge_app.engines.store import EngineStore
+
+#: A GPU takes a face and its mirror image in one run.
+_PAIR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def open_stored(manifest: ModelManifest, store: EngineStore, engine_id: str) -> 
     try:
         cosine = require_golden(engine, manifest, stored.manifest.golden)
         reason = f"{engine_id}: signed by {stored.signed_by}, golden cosine {cosine:.4f}"
-        return Recogniser(manifest=manifest, engine=engine, reason=reason)
+        return Recogniser(manifest=manifest, engine=engine, reason=reason, max_batch=_PAIR)
     except ModelError:
         engine.close()
         raise

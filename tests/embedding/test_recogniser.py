@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_app.embedding.recogniser import Recogniser
+from edge_app.engines.engine import TensorSpec
 from edge_app.engines.manifest import load_manifest
 from edge_app.engines.onnx_engine import OnnxEngine
 from edge_app.errors import ModelError, PreprocessMismatch
@@ -126,3 +127,35 @@ def test_detector_is_refused(centerface: Path) -> None:
     """The detector's manifest in the recogniser's place is told as such."""
     with pytest.raises(ModelError, match="a recogniser is needed here; received the detector"):
         Recogniser.open(centerface)
+
+
+def test_embedding_is_the_mean_of_face_and_mirror_image(tmp_path: Path) -> None:
+    """A crop and its mirror image have one embedding: the mean of what the network says to each."""
+    manifest = load_manifest(recogniser(tmp_path))
+    engine = LeftHalf()
+    tiny = Recogniser(manifest=manifest, engine=engine, max_batch=2)
+    crop = flat(10, 20, 30)
+    crop[:, 112:] = 255, 255, 255
+    (one,), (other,) = tiny.embed(crop[None]), tiny.embed(np.ascontiguousarray(crop[None, :, ::-1]))
+    np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+    wanted = expected(10, 20, 30) + expected(255, 255, 255)
+    np.testing.assert_allclose(wanted / np.linalg.norm(wanted), one.vector, atol=1e-5)
+    assert [2, 2] == engine.sizes
+
+
+class LeftHalf:
+    """An engine that looks at the left half of a picture only, and notes how many it was given."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.backend = "onnxruntime-cpu"
+        self.inputs = (TensorSpec(name="face", shape=(None, 3, 224, 224), dtype="float32"),)
+        self.outputs = (TensorSpec(name="embedding", shape=(None, DIM), dtype="float32"),)
+
+    def run(self, batch: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Return the colour of the left half in the tiny network's terms."""
+        self.sizes.append(len(batch))
+        return [np.asarray(batch[:, :, :, :112].mean(axis=(2, 3)) @ WEIGHTS, dtype=np.float32)]
+
+    def close(self) -> None:
+        """Nothing to free."""
