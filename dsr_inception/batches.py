@@ -65,9 +65,22 @@ def decoded(photos: PhotoSet, chosen: Sequence[Photo], cache: Path) -> Image:
     return np.asarray(np.load(cache, mmap_mode="r"))
 
 
+def upright_crops(pixels: Image, rows: npt.NDArray[np.integer], side: int) -> Image:
+    """Return the plain crops of some photos, (len(rows), side, side, 3) uint8 RGB."""
+    matrix = _onto_template(pixels.shape[1], side)
+    crops = [
+        cv2.warpAffine(np.asarray(pixels[i]), matrix, (side, side), flags=cv2.INTER_LINEAR) for i in rows
+    ]
+    return np.ascontiguousarray(np.stack(crops)[..., ::-1], np.uint8)
+
+
+def _onto_template(photo_side: int, side: int) -> npt.NDArray[np.float64]:
+    return similarity_transform(landmarks_of_aligned(photo_side), ARCFACE_TEMPLATE_112 * (side / 112))
+
+
 def jittered_crop(photo: Image, side: int, rng: np.random.Generator) -> Image:
     """Return a crop of `photo` on the template at `side`, moved at random: (side, side, 3) uint8 BGR."""
-    matrix = similarity_transform(landmarks_of_aligned(photo.shape[1]), ARCFACE_TEMPLATE_112 * (side / 112))
+    matrix = _onto_template(photo.shape[1], side)
     angle, scale = rng.normal(0, TURN), np.exp(rng.normal(0, SCALE))
     shift, middle = rng.normal(0, SHIFT, 2) * side, side / 2
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -25,9 +25,11 @@ import numpy as np
 import tensorflow as tf
 
 from dsr_inception import fast, losses, network
-from dsr_inception.batches import Batches
+from dsr_inception.batches import Batches, upright_crops
+from dsr_inception.embedders import KerasEmbedder
 from dsr_inception.errors import TrainingError
 from dsr_inception.optimiser import MuonAdam
+from dsr_inception.targets import rotation_between
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +44,8 @@ CHECKPOINT: Final = "checkpoint.npz"
 SAVE_EVERY: Final = 150.0
 LOG_EVERY: Final = 20.0
 FLOOR: Final = 0.02
+#: So many photos say how earlier weights' embeddings lie to this run's targets.
+TURNED_BY: Final = 1024
 COLUMNS: Final = (
     "seconds",
     "step",
@@ -262,15 +266,24 @@ class Trainer:
     def start_from(self, path: Path) -> None:
         """Take over the weights of a recogniser in `path`, .keras; optimiser and clock stay fresh.
 
+        Its embeddings may lie another way round than this run's targets (taught on other photos, or by the
+        axes of another machine): the head is turned to where both agree best, which changes no similarity.
+
         Raises:
             TrainingError: it is missing or another network.
         """
         import keras
 
         try:
-            self.model.set_weights(keras.saving.load_model(path).get_weights())
+            earlier = keras.saving.load_model(path)
+            self.model.set_weights(earlier.get_weights())
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} gives no weights for this network: {error}") from error
+        rows = np.linspace(0, len(self._names) - 1, min(TURNED_BY, len(self._names))).astype(int)
+        found = KerasEmbedder(earlier).embed(upright_crops(self._pixels, rows, earlier.input_shape[1]))
+        turn = rotation_between(found, self._targets.vectors[rows])
+        head = self.model.get_layer("embedding_linear")
+        head.set_weights([weight @ turn for weight in head.get_weights()])
         for average, weight in zip(self._average, self._weights, strict=True):
             average.assign(weight.value)
 

@@ -9,12 +9,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from dsr_inception import recipe as rc
-from dsr_inception.batches import Batch, Batches, training_picture
-from dsr_inception.embedders import unit
+from dsr_inception.batches import Batch, Batches, training_picture, upright_crops
+from dsr_inception.embedders import KerasEmbedder, unit
 from dsr_inception.errors import TrainingError
 from dsr_inception.targets import Targets, make_targets
 from dsr_inception.training import Trainer, learning_rate
@@ -96,8 +97,6 @@ def test_nan_loss_stops_with_the_photos_names(
 def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM ends a long run after the step in progress, the clock a short one; weights and log stay."""
     import dataclasses
-
-    import keras
 
     monkeypatch.setattr("dsr_inception.training.LOG_EVERY", 0.1)
     trainer = _trainer(tmp_path, minutes=60)
@@ -213,6 +212,38 @@ def test_targets_are_unit_and_people_are_means() -> None:
     own = targets.vectors[targets.labels == 3].sum(axis=0)
     np.testing.assert_allclose(own / np.linalg.norm(own), targets.prototypes[3], atol=1e-5)
     assert tuple(f"p{i}" for i in range(10)) == targets.people
+
+
+def test_earlier_weights_are_turned_to_this_runs_targets(tmp_path: Path) -> None:
+    """Embeddings of other weights come to lie as the targets do; what they say of two faces stays."""
+    weights = _trainer(tmp_path / "earlier").write_weights()
+    trainer = _trainer(tmp_path / "next", seed=2)
+    trainer.start_from(weights)
+    crops = upright_crops(trainer._pixels, np.arange(len(trainer._pixels)), 224)
+    before = KerasEmbedder(keras.saving.load_model(weights)).embed(crops)
+    after = KerasEmbedder(trainer.model).embed(crops)
+    np.testing.assert_allclose(before @ before.T, after @ after.T, atol=1e-4)
+    wanted = trainer._targets.vectors
+    assert (before * wanted).sum(axis=1).mean() < 0.3 < (after * wanted).sum(axis=1).mean()
+
+
+def test_targets_do_not_hang_on_the_axes_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine's linear algebra may turn principal axes over: the targets stay what they are."""
+    from dsr_inception.datasets import Photo
+
+    rng = np.random.default_rng(0)
+    raw = (rng.normal(0, 1, (40, 8)) * np.array([9, 7, 5, 4, 3, 2, 1, 1]) + 4).astype(np.float32)
+    photos = [Photo(f"p{i // 4}", f"{i}") for i in range(40)]
+    wanted = make_targets(raw, photos, whiten=0.5)
+    honest = np.linalg.svd
+
+    def turned(*arguments: Any, **options: Any) -> Any:
+        left, spread, axes = honest(*arguments, **options)
+        signs = np.where(np.arange(len(axes)) % 2, -1, 1)
+        return left * signs, spread, axes * signs[:, None]
+
+    monkeypatch.setattr(np.linalg, "svd", turned)
+    np.testing.assert_allclose(wanted.vectors, make_targets(raw, photos, whiten=0.5).vectors, atol=1e-5)
 
 
 def test_quantised_phase_learns_too(tmp_path: Path) -> None:
