@@ -177,7 +177,8 @@ def _threshold(arguments: argparse.Namespace) -> int:
     source = (
         f"{found.people} development people ({found.photos} photos: celeba_development and mf_development of "
         "splits.json), none of them trained on; registers of 6 drawn 200 times, enrolled on 4 clean photos "
-        "each (their mean); strangers are all other development people: clean, under simulated light ash, "
+        "each (their mean), every face seen with its mirror image; strangers are all other development "
+        "people: clean, under simulated light ash, "
         "heavy ash, dark with dust, and the last three pooled as a passage; best similarity to any of the "
         "six, at most "
         f"1 false accept in 200 in each, highest of the five; {found.impostor_scores} scores; made by "
