@@ -15,6 +15,9 @@ def add_actions(actions: Any) -> None:
     """Add both to the actions of ``people``."""
     cohort = actions.add_parser("cohort", help="make a cohort of strangers from photos, one person a photo")
     cohort.add_argument("--photos", type=Path, required=True, metavar="DIR", help="of nobody registered")
+    cohort.add_argument(
+        "--by-person", action="store_true", help="photos that lie in one folder are of one person"
+    )
     cohort.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="embeddings, no pictures")
     cohort.set_defaults(run=_cohort)
     calibrate = actions.add_parser("calibrate", help="set the thresholds for a false-accept rate")
@@ -37,7 +40,9 @@ def _cohort(args: argparse.Namespace) -> int:
         contextlib.closing(build_detector(config)) as detector,
         contextlib.closing(build_recogniser(config)) as recogniser,
     ):
-        made, without = cohort.build(args.photos, detector=detector, recogniser=recogniser)
+        made, without = cohort.build(
+            args.photos, detector=detector, recogniser=recogniser, by_person=args.by_person
+        )
     cohort.save(args.out, made)
     numbers = {"strangers": len(made.vectors), "without_face": without, "model_sha256": made.model_sha256}
     text = f"{len(made.vectors)} strangers in {args.out}; {without} photos had no usable face"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edge_app.errors import GalleryError
+from edge_app.identity.alike import look_alikes
 from edge_app.identity.match import templates_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def calibrate(
 
     Args:
         snapshot: the register.
-        cohort: (M, D) embeddings of M different strangers by the same model, of unit length.
+        cohort: (M, D) embeddings of M different strangers by the same model, of unit length; each the pooled
+            views of a passage, as the box compares them.
         far: share of strangers who may be named as anybody.
         floor: no threshold is lower; the model's own, measured in worse light than a cohort of photos.
 
@@ -96,6 +98,7 @@ def calibrate(
     threshold = float(np.clip(common, floor, 1.0))
     most = threshold + _MOST_ABOVE * (1.0 - threshold)
     own = np.clip(middle + units * spread, max(floor, threshold - _MOST_BELOW * (1.0 - threshold)), most)
+    alike = look_alikes(snapshot.refs, templates, np.minimum(own, threshold))
     return Calibration(
         model_sha256=snapshot.model_sha256,
         preprocess_sha256=snapshot.preprocess_sha256,
@@ -103,7 +106,7 @@ def calibrate(
         cohort=len(cohort),
         threshold=round(threshold, 4),
         people={ref: round(float(bar), 4) for ref, bar in zip(snapshot.refs, own, strict=True)},
-        alike=_alike(snapshot.refs, templates, threshold),
+        alike=alike,
         continued=len(cohort) * far < _COUNTED,
     )
 
@@ -164,15 +167,6 @@ def _bar(best: npt.NDArray[np.floating], far: float) -> float:
     above = best[best > start] - start
     scale = float(above.mean()) if len(above) else 0.0
     return start + scale * float(np.log(_TAIL / far)) if far < _TAIL else float(np.quantile(best, 1.0 - far))
-
-
-def _alike(
-    refs: tuple[str, ...], templates: npt.NDArray[np.float32], threshold: float
-) -> tuple[tuple[str, str, float], ...]:
-    between = np.triu(templates @ templates.T, k=1)
-    pairs = np.argwhere(between >= threshold)
-    found = [(refs[i], refs[j], round(float(between[i, j]), 4)) for i, j in pairs if i < j]
-    return tuple(sorted(found, key=lambda pair: -pair[2]))
 
 
 def _check(snapshot: GallerySnapshot, cohort: npt.NDArray[np.float32], far: float) -> None:

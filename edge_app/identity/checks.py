@@ -162,7 +162,7 @@ class Checks:
             return None
         what = f"looks like {other[0]} to the box ({other[1]:.2f}, named from {self._threshold:.2f})"
         if self._allow_lookalike:
-            warnings.append(f"{what}: the two may be mixed up")
+            warnings.append(f"{what}: both need twice the usual lead over each other to be named")
             return None
         return PhotoError(
             f"{name} {what}",

@@ -1,8 +1,8 @@
 """Strangers as embeddings: what the acceptance threshold is calibrated against.
 
-Made by the operator from photos of people who are not registered, one person a photo. Photos that are
-already aligned (square, the face in the middle, as research sets have them) and others are told apart
-by finding the face in them. The file has embeddings and hashes only, and no names; it is biometric data
+Made by the operator from photos of people who are not registered: one person a photo, or one a folder. A
+stranger is what the box compares, a passage: the pooled views of one photo (`passage`), or of a person's
+photos. The file has embeddings and hashes only, and no names; it is biometric data
 all the same, and is written for its owner alone.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from edge_app.errors import GalleryError, PhotoError
 from edge_app.faces.preprocess import PREPROCESS_SHA256, align
+from edge_app.identity.passage import pooled, views_of_photo
 from edge_app.identity.photos import read_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -28,38 +28,48 @@ if TYPE_CHECKING:
     from edge_app.identity.enrol import Embedder
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-_BATCH: Final = 8
+#: Photos of one person that are pooled at most, as the box pools views.
+_MOST: Final = 12
+#: What a file of this kind is; an older one held single photos, which are compared otherwise.
+_KIND: Final = "passages-v1"
 _LEAST_PX: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """(M, D) float32 embeddings of unit length by one model, one a person."""
+    """(M, D) float32 embeddings of unit length by one model, one a person: the pooled views of a passage."""
 
     vectors: npt.NDArray[np.float32]
     model_sha256: str
     preprocess_sha256: str
 
 
-def build(folder: Path, *, detector: Detector, recogniser: Embedder) -> tuple[Cohort, int]:
+def build(
+    folder: Path, *, detector: Detector, recogniser: Embedder, by_person: bool = False
+) -> tuple[Cohort, int]:
     """Embed the largest face of every photo in `folder` (and below); return them, and how many had none.
+
+    Args:
+        folder: the photos; of each person one, or with `by_person` all that lie in one folder.
+        detector: finds the faces.
+        recogniser: the model in use.
+        by_person: photos in one folder are of one person.
 
     Raises:
         GalleryError: no photo in the folder has a usable face.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    crops, without = [], 0
-    vectors: list[npt.NDArray[np.float32]] = []
+    people: dict[Path, list[Path]] = {}
     for path in paths:
-        crop = _crop(path, detector)
-        if crop is None:
-            without += 1
-            continue
-        crops.append(crop)
-        if len(crops) == _BATCH:
-            vectors += _embedded(crops, recogniser)
-            crops = []
-    vectors += _embedded(crops, recogniser)
+        people.setdefault(path.parent if by_person else path, []).append(path)
+    without = 0
+    vectors: list[npt.NDArray[np.float32]] = []
+    for number, own in enumerate(people.values()):
+        crops = [crop for crop in (_crop(path, detector) for path in own[:_MOST]) if crop is not None]
+        without += len(own[:_MOST]) - len(crops)
+        if crops:
+            views = views_of_photo(crops[0], seed=number) if len(crops) == 1 else np.stack(crops)
+            vectors.append(pooled([embedding.vector for embedding in recogniser.embed(views)]))
     if not vectors:
         raise GalleryError(
             f"none of {len(paths)} photos in {folder} has a usable face", fix="give a folder of photos"
@@ -81,6 +91,7 @@ def save(path: Path, cohort: Cohort) -> None:
                 vectors=cohort.vectors,
                 model=np.array(cohort.model_sha256),
                 preprocess=np.array(cohort.preprocess_sha256),
+                kind=np.array(_KIND),
             )
         temporary.replace(path)
     except OSError as error:
@@ -96,6 +107,7 @@ def load(path: Path, *, model_sha256: str) -> Cohort:
     """
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            kind = str(file["kind"])
             found = Cohort(
                 np.asarray(file["vectors"], np.float32), str(file["model"]), str(file["preprocess"])
             )
@@ -103,6 +115,11 @@ def load(path: Path, *, model_sha256: str) -> Cohort:
         raise GalleryError(
             f"{path} is not a cohort that can be read: {error}", fix="make it with `dsr-edge people cohort`"
         ) from error
+    if kind != _KIND:
+        raise GalleryError(
+            f"{path} is a cohort of another kind: {kind:.40}",
+            fix="make it again with `dsr-edge people cohort`",
+        )
     if (found.model_sha256, found.preprocess_sha256) != (model_sha256, PREPROCESS_SHA256):
         raise GalleryError(
             f"{path} was made with model {found.model_sha256[:12]}, in use is {model_sha256[:12]}",
@@ -128,8 +145,3 @@ def _crop(path: Path, detector: Detector) -> npt.NDArray[np.uint8] | None:
         return align(photo.pixels, max(faces, key=lambda face: face.box.area).landmarks)
     except ValueError:
         return None
-
-
-def _embedded(crops: Iterable[npt.NDArray[np.uint8]], recogniser: Embedder) -> list[npt.NDArray[np.float32]]:
-    batch = list(crops)
-    return [embedding.vector for embedding in recogniser.embed(np.stack(batch))] if batch else []

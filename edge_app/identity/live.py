@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
 from edge_app.errors import GalleryError
 from edge_app.identity import calibration, store
-from edge_app.identity.match import Matcher, Pooling
+from edge_app.identity.alike import look_alikes
+from edge_app.identity.match import Matcher, Pooling, templates_of
 from edge_app.identity.snapshot import GallerySnapshot
 
 if TYPE_CHECKING:
@@ -135,12 +137,18 @@ class LiveMatcher:
         if found is not None and (found.model_sha256, found.preprocess_sha256) != self._key:
             _log.warning("calibration_of_another_model", fix="run `dsr-edge people calibrate`")
             found = None
-        if found is None:
-            return Matcher(snapshot=snapshot, threshold=self._threshold, pooling=self._pooling)
+        threshold = self._threshold if found is None else found.threshold
+        own = {} if found is None else found.people
+        bars = np.array([own.get(ref, threshold) for ref in snapshot.refs], np.float32)
+        pairs = look_alikes(snapshot.refs, templates_of(snapshot), bars) if snapshot.refs else ()
+        if pairs:
+            _log.warning(
+                "look_alikes_in_the_register", pairs=len(pairs), most=[list(one) for one in pairs[:3]]
+            )
         return Matcher(
             snapshot=snapshot,
-            threshold=found.threshold,
+            threshold=threshold,
             pooling=self._pooling,
-            bars=found.people,
-            strict=found.strict,
+            bars=own,
+            strict={ref for one, other, _ in pairs for ref in (one, other)},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,19 +11,22 @@ import numpy.typing as npt
 import pytest
 
 from edge_app.errors import GalleryError
+from edge_app.faces.detect import CenterFace
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from edge_app.identity import cohort
 from edge_app.identity.calibration import Calibration, calibrate, load, path_beside, save
 from edge_app.identity.evidence import Evidence, VoteOptions
 from edge_app.identity.live import LiveMatcher
 from edge_app.identity.match import Matcher
+from edge_app.identity.passage import VIEWS, pooled, views_of_photo
 from edge_app.identity.snapshot import GallerySnapshot
 from edge_app.records import Decision, Embedding
 
 from .conftest import MODEL, PREPROCESS, FakeTime
+from .thumbnail import ThumbnailRecogniser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_app.identity.gallery import Gallery
@@ -202,7 +206,47 @@ def test_cohort_file_is_for_its_model_and_its_owner(tmp_path: Path) -> None:
     assert np.array_equal(made.vectors, cohort.load(path, model_sha256=MODEL).vectors)
     with pytest.raises(GalleryError, match="was made with model"):
         cohort.load(path, model_sha256="f" * 64)
+    np.savez(path, vectors=made.vectors, model=np.array(MODEL), preprocess=np.array(PREPROCESS_SHA256))
+    with pytest.raises(GalleryError, match="people cohort"):
+        cohort.load(path, model_sha256=MODEL)  # single photos, of an earlier version
     for content in (b"", b"PK nonsense", path.read_bytes()[:200]):
         path.write_bytes(content)
         with pytest.raises(GalleryError, match="people cohort"):
             cohort.load(path, model_sha256=MODEL)
+
+
+def test_views_of_a_photo_are_its_own_and_always_the_same() -> None:
+    """The photo first; the others differ from it and from each other, and come again with the same seed."""
+    crop = np.random.default_rng(2).integers(0, 256, (28, 28, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    views = views_of_photo(crop, seed=7)
+    assert (VIEWS, 224, 224, 3) == views.shape
+    assert np.array_equal(crop, views[0])
+    assert VIEWS == len({view.tobytes() for view in views})
+    assert np.array_equal(views, views_of_photo(crop, seed=7))
+    assert not np.array_equal(views[1:], views_of_photo(crop, seed=8)[1:])
+
+
+def test_pooling_is_the_mean_direction_and_refuses_none() -> None:
+    """As the box pools a track."""
+    one, other = np.eye(4, dtype=np.float32)[:2]
+    assert pytest.approx([0.7071, 0.7071, 0, 0], abs=1e-4) == pooled([one, other]).tolist()
+    with pytest.raises(ValueError, match="cancel"):
+        pooled([one, -one])
+
+
+def test_cohort_is_made_of_passages_one_a_photo_or_one_a_folder(
+    demo_photos: Mapping[str, Path], centerface: Path, tmp_path: Path
+) -> None:
+    """Three photos in two folders: three strangers, or two; what shows no face is counted."""
+    for name, who in (("obama", "a"), ("obama3", "a"), ("biden", "b")):
+        (tmp_path / who).mkdir(exist_ok=True)
+        shutil.copy(demo_photos[name], tmp_path / who / f"{name}.jpg")
+    (tmp_path / "b" / "empty.png").write_bytes(b"no picture")
+    recogniser = ThumbnailRecogniser()
+    detector = CenterFace.open(centerface)
+    made, without = cohort.build(tmp_path, detector=detector, recogniser=recogniser)
+    assert (3, 1) == (len(made.vectors), without)
+    made, without = cohort.build(tmp_path, detector=detector, recogniser=recogniser, by_person=True)
+    assert (2, 1) == (len(made.vectors), without)
+    assert pytest.approx([1.0, 1.0], abs=1e-5) == np.linalg.norm(made.vectors, axis=1).tolist()
+    detector.close()

@@ -93,7 +93,7 @@ def test_look_alike_is_refused_by_name_and_can_be_allowed(unit: Unit) -> None:
     assert "--allow-lookalike" in refused.refused.fix
     (allowed,) = _judge({"B": [unit(b=1.0)]}, twin, allow_lookalike=True)
     assert allowed.refused is None
-    assert "may be mixed up" in allowed.warnings[0]
+    assert "twice the usual lead" in allowed.warnings[0]
 
 
 def test_wrong_persons_photo_in_a_batch_is_refused(unit: Unit) -> None:
