@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_app.clock import Clock
     from edge_app.config import Config
     from edge_app.health.notify import Notify
+    from edge_app.parts import Opener, Watch
 
 _log = structlog.get_logger(__name__)
 _JOIN_S: Final = 5.0
@@ -68,6 +69,8 @@ class Daemon:
         notify: the service manager.
         show: also write the first camera's annotated frames to this file.
         source: the file that the configuration was read from, if it was.
+        watch: told every frame's faces with the last decision by track (the field test's trace).
+        opener: opens a camera's source; another one where a recording brings its own time.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Daemon:
         notify: Notify,
         show: Path | None = None,
         source: Path | None = None,
+        watch: Watch | None = None,
+        opener: Opener | None = None,
     ) -> None:
         self._clock = clock
         self._stop = threading.Event()
@@ -90,6 +95,8 @@ class Daemon:
         self._config = config
         self._show = show
         self._source = source
+        self._watch = watch
+        self._opener = opener
 
     @classmethod
     def from_config(cls, config: Config, *, show: Path | None = None, source: Path | None = None) -> Daemon:
@@ -112,6 +119,8 @@ class Daemon:
                     beat=self._watchdog.beat,
                     show=self._show,
                     source=self._source,
+                    watch=self._watch,
+                    opener=self._opener,
                 )
                 try:
                     self._work(parts)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from edge_app.capture.sources import Source
+    from edge_app.capture.spec import SourceSpec
     from edge_app.clock import Clock
     from edge_app.commands.desk import CommandDesk
     from edge_app.config import Config
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from edge_app.sparkplug.plane import SparkplugPlane
 
     Work = Callable[[Callable[[], bool]], None]
+    Watch = Callable[[FrameFaces, Mapping[str, Identity]], None]
+    Opener = Callable[[SourceSpec], Source]
 
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
@@ -67,6 +71,8 @@ class Parts:
         beat: told a stage's name after every round of its work.
         show: also write the first camera's annotated frames to this file.
         source: the file that the configuration was read from, if it was.
+        watch: told every frame's faces with the last decision by track.
+        opener: opens a camera's source; None for the usual way.
 
     Raises:
         ModelError: a model is missing, altered or does not fit.
@@ -83,8 +89,11 @@ class Parts:
         beat: Callable[[str], None],
         show: Path | None = None,
         source: Path | None = None,
+        watch: Watch | None = None,
+        opener: Opener | None = None,
     ) -> None:
         self._config = config
+        self._also_watch, self._opener = watch, opener
         self._source = source
         self._clock = clock
         self._beat = beat
@@ -314,6 +323,7 @@ class Parts:
             beat=lambda: self._beat(f"capture:{camera.name}"),
             on_state=self._recognise.camera_state,
             blind_after_s=camera.blind_after_s,
+            opener=self._opener,
         )
 
     def _make_faces(self, camera: CameraConfig, newest: NewestFrame, turn: threading.Lock) -> FacesWorker:
@@ -340,10 +350,12 @@ class Parts:
             mono_ns=self._clock.mono_ns,
             beat=lambda: self._beat("recognise"),
             on_tick=self._tick,
-            watch=None if self._show is None else self._watch,
+            watch=None if self._show is None and self._also_watch is None else self._watch,
         )
 
     def _watch(self, faces: FrameFaces, identities: Mapping[str, Identity]) -> None:
+        if self._also_watch is not None:
+            self._also_watch(faces, identities)
         if self._show is not None and faces.frame.camera == self._config.cameras[0].name:
             self._show.add(faces, identities)
 
