@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from edge_app.records import Box
-from field_test import cutout, scene
+from field_test import cutout, light, scene, weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ FPS: Final = 12.5
 _FACE_M: Final = 0.21
 #: How far above the camera's axis a face is carried.
 _CARRIED: Final = 0.06
+_LIGHT: Final = light.LAYOUTS["demo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,13 @@ def read_truth(path: Path) -> Truth:
 
 def _fingerprint(photos: Mapping[str, Path], script: Script) -> str:
     digest = hashlib.sha256(repr((script, FPS)).encode())
-    for source in (Path(__file__), Path(cutout.__file__), Path(scene.__file__)):
+    for source in (
+        Path(__file__),
+        Path(cutout.__file__),
+        Path(scene.__file__),
+        Path(weather.__file__),
+        Path(light.__file__),
+    ):
         digest.update(source.read_bytes())
     for walker in script.walkers:
         digest.update(photos[walker.photo].read_bytes())
@@ -174,7 +181,7 @@ def _render(
         msg = f"OpenCV cannot write {path}; is the disk full, or the folder read-only?"
         raise OSError(msg)
     tunnel = scene.make_scene(script.seed)
-    weather = scene.Weather(seed=script.seed)
+    air = weather.Weather(tunnel, seed=script.seed)
     people = [cutout.cut_out(photos[walker.photo], walker.face) for walker in walkers]
     faces: list[dict[int, Face]] = [{} for _ in walkers]
     present: list[list[int]] = [[] for _ in walkers]
@@ -182,14 +189,14 @@ def _render(
     for index in range(count):
         now = index / FPS
         picture = tunnel.rock.copy()
+        air.add_far_air(picture, now)
         for number, (walker, person) in enumerate(zip(walkers, people, strict=True)):
             if walker.start <= now <= walker.end:
                 present[number].append(index)
                 if box := _walk(picture, walker, person, now):
                     faces[number][index] = box
-        picture += weather.haze(tunnel, now)[:, :, None]
-        weather.add_grains(picture, now)
-        writer.write(weather.expose(picture, now))
+        air.add_near_air(picture, now)
+        writer.write(air.expose(picture, now))
         if progress:
             progress((index + 1) / count)
     writer.release()
@@ -247,11 +254,13 @@ def _lit(person: cutout.CutOut, x: float, z: float) -> Picture:
     metres = np.arange(len(person.alpha), dtype=np.float32) - np.float32(person.face[1])
     metres *= np.float32(_FACE_M / cutout.FACE_PX)
     at_x, at_z = np.full_like(metres, x), np.full_like(metres, z)
-    light = np.zeros_like(metres)
-    for lamp in scene.ALL_LAMPS:
-        light += scene.light_at(at_x, metres - np.float32(0.2), at_z, lamp)
+    lit = np.zeros_like(metres)
+    for lamp in _LIGHT.lamps:
+        lit += scene.light_at(at_x, metres - np.float32(0.2), at_z, lamp)
     # The lamps are above: the head has most of it, and the legs are left in the dark.
-    light *= np.exp(-np.maximum(metres, 0) / np.float32(0.8))
+    lit *= np.exp(-np.maximum(metres, 0) / np.float32(0.8))
     through_dust = 0.75 * np.exp(-scene.EXTINCTION * z)
     linear = person.colour ** np.float32(2.2)
-    return np.asarray(linear * light[:, None, None] * np.float32(through_dust) * scene.TINT, dtype=np.float32)
+    return np.asarray(
+        linear * lit[:, None, None] * np.float32(through_dust) * np.array(_LIGHT.tint), dtype=np.float32
+    )
