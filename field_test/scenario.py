@@ -1,0 +1,201 @@
+"""What happens in a tunnel, as a file: who comes by, how they walk, what the light and the air are like.
+
+A scenario has shots. Each shot is one run of one box with its cameras; its traffic is drawn by lot from the
+scenario's seed, or its passages are written out one by one, or both. Unknown keys and values out of range
+are refused with the place where they stand. `load_scenario` reads one; the files that the project
+measures with are in ``field_test/scenarios/``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from edge_app.config.schema import Name, Positive, Section, Share
+from edge_app.errors import ConfigError
+from field_test.light import LAYOUTS
+
+FOLDER: Final = Path(__file__).parent / "scenarios"
+LEVELS: Final = ("clean", "light", "heavy")
+Level = Literal["clean", "light", "heavy"]
+
+
+class AirSpec(Section):
+    """Dust, lens, mount, sensor and wire; 1 is what the demo has (`field_test.weather.Air`)."""
+
+    dust: Annotated[float, Field(ge=0, le=10)] = 1.0
+    grains: Annotated[int, Field(ge=0, le=2000)] = 90
+    vibration: Annotated[float, Field(ge=0, le=10)] = 1.0
+    noise: Annotated[float, Field(ge=0, le=10)] = 1.0
+    bands: Share = 0.0
+    dirt: Share = 0.0
+    dirt_grows: Share = 0.0
+    codec: Share | None = 0.4
+
+
+class CameraSpec(Section):
+    """One camera of the box."""
+
+    name: Name = "drift"
+    zone: Name = "main-drift"
+    light: str = "cone"
+    air: AirSpec = AirSpec()
+    drops: Annotated[float, Field(ge=0, le=0.9)] = Field(default=0.0, description="share of frames lost")
+    portal: bool = Field(
+        default=False, description="the picture's middle is the way: to the right is in, to the left is out"
+    )
+
+    @model_validator(mode="after")
+    def _light_is_known(self) -> CameraSpec:
+        if self.light not in LAYOUTS:
+            msg = f"there is no light {self.light!r}; known are {', '.join(sorted(LAYOUTS))}"
+            raise ValueError(msg)
+        return self
+
+
+class Traffic(Section):
+    """Passages by lot: so many of each registered person and so many of strangers, each ash level alike."""
+
+    registered: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="passages of each")
+    strangers: Annotated[int, Field(ge=0, le=10000)] = Field(default=0, description="passages in all")
+    at_once: Annotated[float, Field(gt=0, le=6)] = Field(default=2.0, description="people in the picture")
+    speed: tuple[Positive, Positive] = Field(default=(0.8, 1.5), description="metres a second, from and to")
+    turns: Share = Field(default=0.3, description="share that turns the head on the way")
+    stops: Share = Field(default=0.15, description="share that stops on the way")
+    crosses: Share = Field(default=0.2, description="share that changes the side")
+    away: Share = Field(default=0.05, description="walkers-away for each passage: nobody's face")
+    ash: tuple[Level, ...] = Field(default=LEVELS, min_length=1, description="levels, in turn")
+    pause_s: Annotated[float, Field(ge=0)] = Field(default=4.0, description="empty before and after")
+
+
+class PassageSpec(Section):
+    """One passage, written out: who, when, how."""
+
+    who: Annotated[str, Field(pattern=r"^(registered|stranger):\d+$")]
+    start_s: Annotated[float, Field(ge=0)]
+    camera: Name | None = Field(default=None, description="null is the first")
+    speed: Positive = 1.1
+    far_m: Positive = 4.2
+    near_m: Positive = 1.5
+    side_m: Annotated[float, Field(ge=-2, le=2)] = 0.2
+    to_side_m: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    stops_s: Annotated[float, Field(ge=0)] = 0.0
+    turns: bool = False
+    away: bool = False
+    ash: Level = "clean"
+
+    @model_validator(mode="after")
+    def _comes_closer(self) -> PassageSpec:
+        if self.near_m >= self.far_m:
+            msg = f"near_m ({self.near_m}) must be less than far_m ({self.far_m})"
+            raise ValueError(msg)
+        return self
+
+
+class Resize(Section):
+    """The camera changes its resolution while it runs: it then gives pictures of `size`."""
+
+    at_s: Positive
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
+
+
+class ClockJump(Section):
+    """The box's wall clock is set by `by_s` seconds at `at_s` of the shot."""
+
+    at_s: Positive
+    by_s: float
+
+
+class Shot(Section):
+    """One run of the box."""
+
+    name: Name
+    cameras: tuple[CameraSpec, ...] = Field(default=(CameraSpec(),), min_length=1)
+    traffic: Traffic | None = None
+    passages: tuple[PassageSpec, ...] = ()
+    seconds: Positive | None = Field(default=None, description="at least so long; null is as needed")
+    quiet_fps: Positive | None = Field(default=None, description="frames a second while nobody is there")
+    resize: Resize | None = None
+    clock_jump: ClockJump | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Shot:
+        names = [camera.name for camera in self.cameras]
+        if len(set(names)) < len(names):
+            msg = f"two cameras have one name: {', '.join(names)}"
+            raise ValueError(msg)
+        if strange := [one.camera for one in self.passages if one.camera not in {None, *names}]:
+            msg = f"passages before cameras that are not in the shot: {', '.join(map(str, strange))}"
+            raise ValueError(msg)
+        if self.traffic is None and not self.passages and self.seconds is None:
+            msg = "nothing happens: give traffic, passages, or the seconds of an empty shot"
+            raise ValueError(msg)
+        return self
+
+
+class PeopleSpec(Section):
+    """How many there are; who they are is decided by the seed and ``dsr-field make --people``."""
+
+    registered: Annotated[int, Field(ge=0, le=100)] = 6
+    photos: Annotated[int, Field(ge=1, le=12)] = Field(default=4, description="to register each")
+    strangers: Annotated[int, Field(ge=0, le=5000)] = 60
+
+
+class Scenario(Section):
+    """The whole file."""
+
+    name: Name
+    seed: Annotated[int, Field(ge=0)] = 1
+    fps: Annotated[float, Field(ge=1, le=60)] = 12.5
+    people: PeopleSpec = PeopleSpec()
+    ash: Literal["own", "yardstick"] = Field(
+        default="own", description="own: for choices; yardstick: the frozen one, for reported figures"
+    )
+    shots: tuple[Shot, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _people_are_there(self) -> Scenario:
+        names = [shot.name for shot in self.shots]
+        if len(set(names)) < len(names):
+            msg = f"two shots have one name: {', '.join(names)}"
+            raise ValueError(msg)
+        have = {"registered": self.people.registered, "stranger": self.people.strangers}
+        for shot in self.shots:
+            for one in shot.passages:
+                kind, number = one.who.split(":")
+                if int(number) >= have[kind]:
+                    msg = f"shot {shot.name}: there is no {one.who}; people has {have[kind]}, counted from 0"
+                    raise ValueError(msg)
+            if shot.traffic is not None and shot.traffic.strangers and not self.people.strangers:
+                msg = f"shot {shot.name}: its traffic has strangers, and people.strangers is 0"
+                raise ValueError(msg)
+        return self
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it cannot be; each fault with its place.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the scenario {path} cannot be read: {error}", fix="check the path") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{path} is no YAML: {error}", fix="correct it at the place that is named"
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is no scenario: its top is no mapping", fix=f"see {FOLDER} for some")
+    try:
+        return Scenario.model_validate(document)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(
+            f"the scenario {path} cannot be used:\n    " + "\n    ".join(faults),
+            fix="correct these keys; docs/field-test.md lists what there is",
+        ) from error

@@ -1,0 +1,248 @@
+"""From a shot to its passages: who walks when, where and how, drawn by lot from the seed.
+
+A passage leads towards the camera: out of a side drift or out of the dark, along the tunnel, past the
+lens. Some stop, some change sides, some turn the head (another photo of theirs, at a real pose), and
+some walk away with their back to the camera. Nobody is in two places at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from field_test.scenario import LEVELS
+from field_test.scene import FOCAL, WIDTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from field_test.people import People, Person, View
+    from field_test.scenario import PassageSpec, Scenario, Shot, Traffic
+
+#: How long somebody takes to come out of a side drift, or to be gone past the lens.
+_ENTERS_S, _LEAVES_S = 0.4, 0.45
+#: Somebody who was here may be here again after this.
+_AGAIN_S: Final = 1.5
+#: Where people walk: metres from the axis for each metre before the lens, so that they stand apart.
+_LANES: Final = (-0.21, 0.07, -0.07, 0.21, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """One passage: when, where, and which of the person's views is seen when.
+
+    `views` are (seconds of the shot from which on, view); none for somebody who walks away.
+    """
+
+    person: Person
+    camera: str
+    start: float
+    speed: float
+    far: float
+    near: float
+    side: float
+    to_side: float
+    ash: int
+    views: tuple[tuple[float, View], ...] = field(repr=False)
+    stop_at: float = 0.5
+    stops: float = 0.0
+    from_dark: bool = False
+    out: int = 1
+    away: bool = False
+    number: int = 0
+
+    @property
+    def walking(self) -> float:
+        """Seconds from the first step to the last, the stop included."""
+        return (self.far - self.near) / self.speed + self.stops
+
+    @property
+    def end(self) -> float:
+        """When it is over."""
+        return self.start + self.walking + (0.0 if self.away else _LEAVES_S)
+
+    def share(self, now: float) -> float:
+        """Return how much of the way lies behind, 0..1."""
+        moving = (self.far - self.near) / self.speed
+        elapsed, before = now - self.start, self.stop_at * moving
+        if elapsed > before:
+            elapsed = max(before, elapsed - self.stops)
+        return float(np.clip(elapsed / moving, 0.0, 1.0))
+
+    def place(self, now: float) -> tuple[float, float, float]:
+        """Return metres from the axis and along the tunnel, and how far they came out of the dark, 0..1."""
+        done = 1 - self.share(now) if self.away else self.share(now)
+        z = self.far + (self.near - self.far) * done
+        x = self.side + (self.to_side - self.side) * done
+        entered = min(1.0, (now - self.start) / _ENTERS_S)
+        gone = max(0.0, (now - self.start - self.walking) / _LEAVES_S)
+        seen = 1.0
+        if self.away:
+            seen = min(1.0, (self.end - now) / 0.5)
+            x += self.out * _beyond(z) * (1 - entered) ** 2
+        elif self.from_dark:
+            seen = entered
+        else:
+            x -= self.out * _beyond(z) * (1 - entered) ** 2
+        return x + self.out * 1.6 * _beyond(z) * gone**2, z, seen
+
+    def view(self, now: float) -> View | None:
+        """Return the photo that is seen now."""
+        seen = None
+        for since, view in self.views:
+            if now >= since:
+                seen = view
+        return seen
+
+
+def _beyond(z: float) -> float:
+    """Return how far from the axis nothing is in the picture any more at `z`."""
+    return WIDTH / 2 / FOCAL * z + 0.3
+
+
+def plan(shot: Shot, scenario: Scenario, people: People) -> list[Walk]:
+    """Return the passages of a shot in the order of their beginning, numbered."""
+    rng = np.random.default_rng([scenario.seed, zlib.crc32(shot.name.encode())])
+    walks = [_written(one, shot, people, rng) for one in shot.passages]
+    if shot.traffic is not None:
+        for camera in shot.cameras:
+            walks += _by_lot(shot.traffic, camera.name, people, rng, walks)
+    walks.sort(key=lambda walk: (walk.start, walk.person.who))
+    return [_numbered(walk, number) for number, walk in enumerate(walks)]
+
+
+def _numbered(walk: Walk, number: int) -> Walk:
+    return dataclasses.replace(walk, number=number)
+
+
+def _written(one: PassageSpec, shot: Shot, people: People, rng: np.random.Generator) -> Walk:
+    kind, number = one.who.split(":")
+    person = (people.registered if kind == "registered" else people.strangers)[int(number)]
+    moving = (one.far_m - one.near_m) / one.speed + one.stops_s
+    return Walk(
+        person=person,
+        camera=one.camera or shot.cameras[0].name,
+        start=one.start_s,
+        speed=one.speed,
+        far=one.far_m,
+        near=one.near_m,
+        side=one.side_m,
+        to_side=one.to_side_m,
+        ash=LEVELS.index(one.ash),
+        views=() if one.away else _views(person, one.start_s, moving, rng, turns=one.turns),
+        stops=one.stops_s,
+        out=1 if one.to_side_m >= 0 else -1,
+        away=one.away,
+    )
+
+
+def _views(
+    person: Person, start: float, seconds: float, rng: np.random.Generator, *, turns: bool
+) -> tuple[tuple[float, View], ...]:
+    """Return the photos of a passage: mostly a frontal one; who turns the head shows another for a while."""
+    facing = [view for view in person.views if view.pose != "yaw_45"] or list(person.views)
+    base = facing[int(rng.integers(len(facing)))]
+    others = [view for view in person.views if view is not base]
+    if not turns or not others:
+        return ((start, base),)
+    aside = sorted(others, key=lambda view: -abs(view.yaw) - abs(view.pitch))[: max(1, len(others) // 2)]
+    other = aside[int(rng.integers(len(aside)))]
+    begins = start + seconds * float(rng.uniform(0.25, 0.5))
+    return ((start, base), (begins, other), (begins + float(rng.uniform(0.6, 1.0)), base))
+
+
+def _by_lot(
+    traffic: Traffic, camera: str, people: People, rng: np.random.Generator, others: Sequence[Walk]
+) -> list[Walk]:
+    queue = _draw(traffic, people, rng)
+    lanes = max(1, round(traffic.at_once))
+    free = [traffic.pause_s + float(rng.uniform(0, 1.5)) for _ in range(lanes)]
+    busy: dict[str, float] = {}
+    for walk in others:
+        busy[walk.person.who] = max(busy.get(walk.person.who, 0.0), walk.end)
+    walks: list[Walk] = []
+    while queue:
+        lane = int(np.argmin(free))
+        at = next(
+            (n for n, (person, _) in enumerate(queue) if busy.get(person.who, 0.0) + _AGAIN_S <= free[lane]),
+            None,
+        )
+        if at is None:
+            free[lane] += 0.5
+            continue
+        person, ash = queue.pop(at)
+        walk = _walk(traffic, rng, camera=camera, person=person, ash=ash, start=free[lane], lane=lane)
+        walks.append(walk)
+        busy[person.who] = walk.end
+        free[lane] = walk.end + float(rng.exponential(0.25)) * lanes / traffic.at_once
+        if rng.random() < traffic.away:
+            gone = _walk(
+                traffic, rng, camera=camera, person=person, ash=ash, start=free[lane], lane=lane, away=True
+            )
+            walks.append(gone)
+            busy[person.who] = free[lane] = gone.end
+    return walks
+
+
+def _draw(traffic: Traffic, people: People, rng: np.random.Generator) -> list[tuple[Person, int]]:
+    """Return everybody's passages in random order; each person's go through the ash levels in turn."""
+    levels = [LEVELS.index(level) for level in traffic.ash]
+    first = int(rng.integers(len(levels)))
+    queue = [
+        (person, levels[(turn + number + first) % len(levels)])
+        for number, person in enumerate(people.registered)
+        for turn in range(traffic.registered)
+    ]
+    if people.strangers:
+        begin = int(rng.integers(len(people.strangers)))
+        queue += [
+            (people.strangers[(begin + turn) % len(people.strangers)], levels[turn % len(levels)])
+            for turn in range(traffic.strangers)
+        ]
+    order = rng.permutation(len(queue))
+    return [queue[int(index)] for index in order]
+
+
+def _walk(
+    traffic: Traffic,
+    rng: np.random.Generator,
+    *,
+    camera: str,
+    person: Person,
+    ash: int,
+    start: float,
+    lane: int,
+    away: bool = False,
+) -> Walk:
+    sight = _LANES[lane % len(_LANES)] + float(rng.normal(0, 0.015))
+    crosses = rng.random() < traffic.crosses
+    speed = float(rng.uniform(*traffic.speed))
+    stops = float(rng.uniform(0.6, 1.2)) if rng.random() < traffic.stops else 0.0
+    turns = bool(rng.random() < traffic.turns)
+    from_dark = bool(rng.random() < 0.4)  # noqa: PLR2004 - the others come out of a side drift
+    near = float(rng.uniform(1.4, 1.75))
+    far = near + float(np.clip(speed * rng.uniform(2.0, 2.8), 1.4, 3.4))
+    side, beside = sight * far, (-sight if crosses else sight) * near
+    out = -1 if sight < 0 else 1
+    moving = (far - near) / speed + stops
+    return Walk(
+        person=person,
+        camera=camera,
+        start=start,
+        speed=speed,
+        far=far,
+        near=near,
+        side=side,
+        to_side=beside,
+        ash=ash,
+        views=() if away else _views(person, start, moving, rng, turns=turns),
+        stop_at=float(rng.uniform(0.35, 0.8)),
+        stops=stops,
+        from_dark=from_dark and far > 3.2,  # noqa: PLR2004 - nearer, nobody can hide
+        out=-out if crosses else out,
+        away=away,
+    )
