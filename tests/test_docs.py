@@ -24,6 +24,7 @@ from edge_app.commands.verbs import VERBS
 from edge_app.config.schema import Config
 from edge_app.delivery.event import KINDS
 from edge_app.delivery.topics import Topics
+from field_test.cli import build_parser as field_parser
 from surface.cli import build_parser as surface_parser
 from tooling.commands import COMMANDS
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Every command line that the project has.
-EVERY_PARSER = (build_parser, engine_parser, calibrate_parser, train_parser, surface_parser)
+EVERY_PARSER = (build_parser, engine_parser, calibrate_parser, train_parser, field_parser, surface_parser)
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
