@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from edge_app.config.schema import Name, Positive, Section, Share
+from edge_app.config.base import Name, Positive, Section, Share
 from edge_app.errors import ConfigError
 from field_test.light import LAYOUTS
 
