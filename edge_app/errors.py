@@ -3,6 +3,7 @@
 ::
 
     DsrError                    code    exit
+    ├── AccessError             DSR-0xx   2   a file that whoever runs this may not use
     ├── ConfigError             DSR-1xx   2   the configuration cannot be used as written
     ├── SourceError             DSR-2xx   3   a camera or a file gives no picture
     │   └── SourceLost                        it did, and stopped: retried with jitter
@@ -25,6 +26,9 @@ type: `SourceLost`, `OutboxFull`, `OutboxCorrupt` and `LinkError` carry ``retrya
 
 from __future__ import annotations
 
+import errno
+import pwd
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -49,6 +53,42 @@ class DsrError(Exception):
         """Return ``[code] what`` and, where there is one, the fix on the next line."""
         head = f"[{self.code}] {self.what}"
         return f"{head}\n  fix: {self.fix}" if self.fix else head
+
+
+class AccessError(DsrError):
+    """A file or folder that whoever runs this may not use, or that cannot be used at all."""
+
+    code = "DSR-001"
+    exit_status = 2
+
+    @classmethod
+    def of(cls, error: OSError) -> AccessError:
+        """Return what the operating system said, with what to do about it."""
+        what = error.strerror or type(error).__name__
+        if not error.filename:
+            return cls(what, fix="see docs/troubleshooting.md")
+        path = Path(str(error.filename))
+        return cls(f"{path} cannot be used: {what}", fix=_way_in(path, error.errno))
+
+
+def _way_in(path: Path, number: int | None) -> str:
+    if number == errno.ENOSPC:
+        return "free space on its disk"
+    if number == errno.EROFS:
+        return "its disk is mounted read-only: mount it writable, and look into the system's log for why"
+    if number not in {errno.EACCES, errno.EPERM}:
+        return "check the path"
+    for there in (path, *path.parents):
+        try:
+            owner = there.stat().st_uid
+        except OSError:  # not to be seen either; whoever owns what is above it owns it too
+            continue
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:  # a user of another machine or of a container
+            name = f"#{owner}"
+        return f"run it as the user whom it belongs to: sudo -u {name} ..."
+    return "run it as the user whom it belongs to"
 
 
 class ConfigError(DsrError):

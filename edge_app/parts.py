@@ -204,6 +204,9 @@ class Parts:
         if self._desk is not None:
             self._desk.stop()
         done = self._delivery.stop(timeout)
+        left = self._delivery.status()
+        if left.waiting:
+            _log.info("events_wait", events=left.waiting, reason=left.last_error or "no receipts yet")
         if self._sparkplug is not None:
             self._sparkplug.stop()
         if self._show is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     Body = Mapping[str, Any]
 
-_COLUMNS: Final = (
-    f"  {'time':>6}  {'event':<10} {'track':<8} {'what':<44} {'score':>6} {'needed':>6} {'face':>5}"
-)
+#: Columns besides `what`, which takes what is left of the terminal.
+_OTHERS: Final = 42
+_WHAT: Final = range(24, 61)
 _COLOURS: Final = {"named": "32", "unknown": "33", "undecided": "90"}
 
 
@@ -47,27 +48,40 @@ def what(body: Body, roster: Mapping[str, str]) -> str:
         ended = " [track ended]" if body["final"] else ""
         return said + (f": {reason}" if reason and body["decision"] != "named" else "") + ended
     if kind == "presence":
-        return f"{who(body, roster)} {body['change']}, headcount {body['headcount']}"
+        return f"{who(body, roster)} {body['change']}, count {body['headcount']}"
     if kind == "muster":
         inside = [who(person, roster) for person in body["people"]]
-        return f"headcount {body['headcount']}: {', '.join(inside) or 'nobody known'}"
+        return f"count {body['headcount']}: {', '.join(inside) or 'nobody known'}"
     reason = body.get("reason") or body.get("note") or body.get("version") or ""
     return str(reason).replace("_", " ")
 
 
-def row(body: Body, roster: Mapping[str, str], *, start_ns: int, colour: bool) -> str:
-    """Return an event as a line of the table; times count from `start_ns`."""
+def row(body: Body, roster: Mapping[str, str], *, start_ns: int, colour: bool, columns: int = 80) -> str:
+    """Return an event as a line of the table, `columns` wide; times count from `start_ns`."""
     seconds = max(0.0, (body["mono_ns"] - start_ns) / 1e9)
-    numbers = " ".join(
-        f"{body[key]:>6.2f}" if body["kind"] == "sighting" and key in body else " " * 6
+    score, needed = (
+        f"{body[key]:.2f}" if body["kind"] == "sighting" and key in body else ""
         for key in ("score", "threshold")
     )
-    face = f"{body['face_px']:>4.0f}p" if "face_px" in body else ""
-    track = str(body.get("track", ""))[-8:]
-    said = what(body, roster)
-    line = f"  {seconds:>5.1f}s  {body['kind']:<10.10} {track:<8} {said:<44.44} {numbers} {face:>5}"
+    face = f"{body['face_px']:.0f} px" if "face_px" in body else ""
+    track = str(body.get("track", "")).replace("t", "").lstrip("0")
+    line = _line(f"{seconds:.1f}", body["kind"], track, what(body, roster), score, needed, face, columns=columns)
     code = _COLOURS.get(str(body.get("decision")))
     return f"\x1b[{code}m{line}\x1b[0m" if colour and code else line
+
+
+def header(columns: int = 80) -> str:
+    """Return the table's first line, `columns` wide."""
+    return _line("sec", "event", "track", "what", "score", "needed", "face", columns=columns)
+
+
+def _line(
+    time: str, kind: str, track: str, said: str, score: str, needed: str, face: str, *, columns: int
+) -> str:
+    width = min(max(columns - _OTHERS, _WHAT[0]), _WHAT[-1])
+    if len(said) > width:
+        said = f"{said[: width - 3]}..."
+    return f"{time:>5} {kind:<9.9} {track:<5.5} {said:<{width}} {score:>5} {needed:>6} {face:>6}".rstrip()
 
 
 class Watcher:
@@ -75,6 +89,7 @@ class Watcher:
 
     def __init__(self, *, roster: Mapping[str, str], out: IO[str], colour: bool) -> None:
         self._roster, self._out, self._colour = roster, out, colour
+        self._columns = shutil.get_terminal_size().columns
         self._seen: set[str] = set()
         self._start_ns: int | None = None
         self._was_online = False
@@ -105,8 +120,9 @@ class Watcher:
         self._seen.add(body["id"])
         if self._start_ns is None:
             self._start_ns = int(body["mono_ns"])
-            print(_COLUMNS, flush=True)
-        print(row(body, self._roster, start_ns=self._start_ns, colour=self._colour), flush=True)
+            print(header(self._columns), flush=True)
+        line = row(body, self._roster, start_ns=self._start_ns, colour=self._colour, columns=self._columns)
+        print(line, flush=True)
         self._out.write(json.dumps(body) + "\n")
         self._out.flush()
 

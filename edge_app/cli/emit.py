@@ -136,8 +136,10 @@ def _gone(path: Path, timeout: float) -> bool:
 
 
 def _by_ourselves(args: argparse.Namespace, options: DeliveryOptions, made: dict[str, Any]) -> int:
+    from edge_app import log
     from edge_app.delivery.service import Delivery
 
+    log.configure(level="error")  # why the link is down stands in the last line
     event, _, context, clock = _event(args, options, made)
     delivery = Delivery(options=options, context=context, clock=clock)
     delivery.start()

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_app.cli import command, config, doctor, emit, engine, look, outbox, people, presence, run
-from edge_app.errors import DsrError
+from edge_app.errors import AccessError, DsrError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +37,30 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
+    _only_warnings()
     try:
         return int(args.run(args))
     except DsrError as error:
-        print(f"dsr-edge: {error}", file=sys.stderr)
-        return error.exit_status
+        return _refused(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `dsr-edge ... | head`: nobody is left to read; not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # most often: somebody forgot `sudo -u dsr-edge`
+        return _refused(AccessError.of(error))
+
+
+def _refused(error: DsrError) -> int:
+    print(f"dsr-edge: {error}", file=sys.stderr)
+    return error.exit_status
+
+
+def _only_warnings() -> None:
+    """Let a command's own lines stand alone on the terminal; what wants another level sets it up anew."""
+    from edge_app import log
+
+    log.configure(level="warning")
 
 
 if __name__ == "__main__":

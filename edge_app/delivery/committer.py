@@ -162,11 +162,13 @@ class Committer:
             self._outbox.append(drafts, losses=losses)
         except OutboxFull as error:
             if self.last_error is None:
-                _LOG.error("commit_failed", reason=error.what)
+                _LOG.error("commit_failed", reason=error.what, fix=error.fix)
             self.last_error = error.what
             self._retry_at = now + self._retry_ns
             self._retry_ns = min(2 * self._retry_ns, _RETRY_MAX_NS)
             return False
+        if self.last_error is not None:
+            _LOG.warning("commits_again", events=len(drafts))
         self.committed += len(drafts)
         self.last_error = None
         self._retry_at, self._retry_ns = 0, _RETRY_FIRST_NS

@@ -127,7 +127,12 @@ def translated(path: Path) -> Iterator[None]:
         if "full" in text or "disk I/O" in text:
             raise OutboxFull(
                 f"the outbox {path} cannot be written: {text}",
-                fix="free space on its disk; events wait in memory",
+                fix="free space on its disk; a running daemon keeps events in memory until then",
+            ) from error
+        if "no such table" in text:
+            raise OutboxError(
+                f"the outbox {path} is not finished: the disk was full or the power went when it was made",
+                fix="start the daemon with room on the disk: it finishes it",
             ) from error
         raise OutboxError(
             f"the outbox {path} cannot be used: {text}",

@@ -12,6 +12,7 @@ are told by its number.
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 import threading
 import time
@@ -342,4 +343,10 @@ def _close(client: mqtt.Client) -> None:
 def _said(error: Exception) -> str:
     if isinstance(error, DsrError):
         return error.what
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    if isinstance(error, TimeoutError):
+        return "no answer"
     return str(error) or type(error).__name__

@@ -290,4 +290,5 @@ class Worker:
             self._committer.commit(self._clock.mono_ns())
         self._courier.flush_deletes(force=True)
         self._courier.flush_receipts(force=True)
+        self.status = self._measured(self._clock.mono_ns())
         self._outbox.note(RUN, "stopped")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from edge_app.errors import DsrError
+from edge_app.errors import AccessError, DsrError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -110,6 +110,8 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 def from_error(name: str, error: BaseException) -> Finding:
     """Return the failure that an exception stands for."""
+    if isinstance(error, OSError) and error.filename:
+        error = AccessError.of(error)
     if isinstance(error, DsrError):
         return fail(name, f"[{error.code}] {error.what}", fix=error.fix or "see docs/troubleshooting.md")
     return fail(

@@ -51,7 +51,7 @@ def watcher() -> watch.Watcher:
 
 def test_a_named_sighting_shows_name_score_and_face() -> None:
     """Time, kind, track, name with reference, score, threshold and the face's size stand in the row."""
-    assert "4.5s sighting t000007 Ann Example (C-1) 0.51 0.35 61p" == shown(event())
+    assert "4.5 sighting 7 Ann Example (C-1) 0.51 0.35 61 px" == shown(event())
 
 
 def test_a_person_missing_from_the_roster_is_shown_by_reference() -> None:
@@ -73,13 +73,25 @@ def test_rows_are_coloured_on_a_terminal_only() -> None:
     assert "\x1b" not in shown(event())
 
 
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_the_table_fits_the_terminal(columns: int) -> None:
+    """A row never wraps, ends in no blanks, and says by dots where it was cut."""
+    body = event(kind="presence", person_ref="C-" + "9" * 70, change="entered", headcount=12)
+    lines = [watch.row(one, ROSTER, start_ns=0, colour=False, columns=columns) for one in (event(), body)]
+    for line in (watch.header(columns), *lines):
+        assert len(line) <= columns
+        assert line.rstrip() == line
+    assert "..." in lines[1]
+    assert [watch.header(columns).index("what")] == [lines[0].index("Ann")]
+
+
 def test_presence_and_muster_are_shown_in_words() -> None:
     """The headcount stands in both."""
     presence = event(kind="presence", change="entered", zone="z", headcount=2)
     muster = event(kind="muster", headcount=2, people=[{"person_ref": "C-1"}], unknown=[{}])
 
-    assert "Ann Example (C-1) entered, headcount 2" in shown(presence)
-    assert "headcount 2: Ann Example (C-1)" in shown(muster)
+    assert "Ann Example (C-1) entered, count 2" in shown(presence)
+    assert "count 2: Ann Example (C-1)" in shown(muster)
 
 
 def test_a_redelivered_event_is_shown_once(

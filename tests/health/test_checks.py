@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,28 @@ def test_a_writable_folder_with_room_is_ok(box: Box) -> None:
     assert State.OK is finding.state
     assert "a durable write takes" in finding.what
     assert before == sorted(path.parent.iterdir())
+
+
+def test_a_full_disk_is_a_failure(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a warning with advice that cannot be followed: nothing can be stored."""
+    _, config = box()
+    real = os.statvfs(config.delivery.outbox.parent.parent)
+    full = os.statvfs_result((*real[:4], 0, *real[5:]))
+    monkeypatch.setattr("os.statvfs", lambda _path: full)
+    (problem,) = check_disk(config)
+    assert State.FAIL is problem.state
+    assert "0.0 MB free" in problem.what
+    assert "free space: du" in problem.fix
+
+
+def test_an_outbox_that_was_never_finished_is_told(box: Box) -> None:
+    """The disk was full when it was made; that is no matter of permissions."""
+    _, config = box()
+    config.delivery.outbox.parent.mkdir(parents=True, exist_ok=True)
+    sqlite3.connect(config.delivery.outbox).execute("PRAGMA journal_mode=WAL").connection.close()
+    (finding,) = examine([Check("outbox", lambda: check_outbox(config))])
+    assert "is not finished" in finding.what
+    assert "room on the disk" in finding.fix
 
 
 def test_a_bound_larger_than_the_disk_is_a_warning(box: Box) -> None:

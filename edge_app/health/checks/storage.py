@@ -24,6 +24,8 @@ _BLOCK: Final = b"\0" * 4096
 _SLOW_SYNC_MS: Final = 100.0
 _SYNCS: Final = 5
 _MANY: Final = 10_000
+#: Less room than this, and a write-ahead log cannot be written back.
+_LEAST_MB: Final = 4.0
 
 
 def check_disk(config: Config) -> Iterator[Finding]:
@@ -42,7 +44,13 @@ def check_disk(config: Config) -> Iterator[Finding]:
     disk = os.statvfs(folder)
     free_mb, bound_mb = disk.f_bavail * disk.f_frsize / _MB, config.delivery.max_mb
     have_mb = _size_mb(config.delivery.outbox)
-    if free_mb + have_mb < bound_mb:
+    if free_mb < _LEAST_MB:
+        yield fail(
+            DISK,
+            f"{free_mb:.1f} MB free in {folder}: events cannot be stored",
+            fix=f"free space: du -xh {folder} | sort -h | tail; the outbox may grow to {bound_mb} MB",
+        )
+    elif free_mb + have_mb < bound_mb:
         yield warn(
             DISK,
             f"{free_mb:.0f} MB free in {folder}, but the outbox may grow to {bound_mb} MB",
