@@ -65,19 +65,19 @@ def row(body: Body, roster: Mapping[str, str], *, start_ns: int, colour: bool, c
     )
     face = f"{body['face_px']:.0f} px" if "face_px" in body else ""
     track = str(body.get("track", "")).replace("t", "").lstrip("0")
-    line = _line(f"{seconds:.1f}", body["kind"], track, what(body, roster), score, needed, face, columns=columns)
+    cells = (f"{seconds:.1f}", body["kind"], track, what(body, roster), score, needed, face)
+    line = _line(cells, columns)
     code = _COLOURS.get(str(body.get("decision")))
     return f"\x1b[{code}m{line}\x1b[0m" if colour and code else line
 
 
 def header(columns: int = 80) -> str:
     """Return the table's first line, `columns` wide."""
-    return _line("sec", "event", "track", "what", "score", "needed", "face", columns=columns)
+    return _line(("sec", "event", "track", "what", "score", "needed", "face"), columns)
 
 
-def _line(
-    time: str, kind: str, track: str, said: str, score: str, needed: str, face: str, *, columns: int
-) -> str:
+def _line(cells: Sequence[str], columns: int) -> str:
+    time, kind, track, said, score, needed, face = cells
     width = min(max(columns - _OTHERS, _WHAT[0]), _WHAT[-1])
     if len(said) > width:
         said = f"{said[: width - 3]}..."

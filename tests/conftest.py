@@ -5,11 +5,14 @@ Nothing here reaches the network: `python3 run.py test` (or ``setup``) fetches t
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import structlog
 
 from benchmarks.rig import Mosquitto, mosquitto_path
 from field_test import assets
@@ -49,6 +52,20 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path).start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Put the process's logging back as it was: a command sets it up for itself, as a process would."""
+    root = logging.getLogger()
+    level, hook = root.level, threading.excepthook
+    yield
+    logging.captureWarnings(capture=False)
+    for handler in [one for one in root.handlers if type(one).__module__ == "edge_app.log"]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    threading.excepthook = hook
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

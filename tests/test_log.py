@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +18,6 @@ import structlog
 from edge_app import log
 from edge_app.clock import WallQuality, WallTime
 from edge_app.records import Decision, Identity, Quality, Rejection
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class FixedClock:
@@ -51,19 +48,6 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Return True."""
         return True
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """Put the process's logging back as it was."""
-    root = logging.getLogger()
-    handlers, level, hook = list(root.handlers), root.level, threading.excepthook
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    threading.excepthook = hook
-    structlog.reset_defaults()
 
 
 def configured(clock: FixedClock = SYNCED, level: str = "debug") -> io.StringIO:

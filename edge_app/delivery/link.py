@@ -344,7 +344,7 @@ def _said(error: Exception) -> str:
     if isinstance(error, DsrError):
         return error.what
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
+        return "refused: nothing listens there"
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved ({error.strerror})"
     if isinstance(error, TimeoutError):

@@ -185,7 +185,7 @@ class Checks:
         elif own < unlike and self._near.others_agree(index, self._threshold):
             what = f"is unlike all of this person's other photos (similarity {own:.2f})"
         else:
-            warnings.append(f"is little like this person's other photos (similarity {own:.2f}): add more photos")
+            warnings.append(f"is little like this person's others (similarity {own:.2f}): add more photos")
             return None
         if self._allow_unlike:
             warnings.append(what)

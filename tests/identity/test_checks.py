@@ -136,7 +136,7 @@ def test_profile_somewhat_like_the_front_is_kept_with_a_warning(unit: Unit) -> N
     """Below the threshold but not nobody's: the views that a guided registration asks for."""
     findings = _judge({"B": [unit(b=1.0)]}, [unit(a=1.0), unit(a=0.9), unit(a=0.4, b=0.1, c=0.9)])
     assert [None] * 3 == _refusals(findings)
-    assert "little like" in findings[2].warnings[0]
+    assert "is little like" in findings[2].warnings[0]
     assert findings[0].warnings == ()
 
 
