@@ -5,7 +5,7 @@
     whoever kills --(one JSON line a start)--> nursery --fork--> box, surface, ...
 
 A fresh interpreter needs most of a second of CPU time to import what it needs; a fork of one that has done so
-needs milliseconds. Each child is a process of its own, with a session of its own, and dies like any other.
+needs milliseconds. Each child is a process of its own and dies like any other.
 """
 
 from __future__ import annotations
@@ -123,10 +123,9 @@ def main() -> None:
 
 
 def _live(work: Any, words: list[str], output: str) -> None:
-    """Be the child: own session, own output, and never return into the parent's loop."""
+    """Be the child: own output, and never return into the parent's loop."""
     status = 1
     try:
-        os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         quiet = os.open(os.devnull, os.O_RDWR)
         out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -217,7 +217,7 @@ class DeliveryConfig(Section):
     """The outbox and the way to the mine's brokers."""
 
     outbox: Path = Field(default=Path("state/outbox.db"), description="the store of events")
-    max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=512, description="bound of it, MiB")
+    max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1024, description="bound of it, MB")
     brokers: tuple[BrokerConfig, ...] = Field(min_length=1, description="tried in this order")
     consumers: tuple[ConsumerConfig, ...] = Field(
         default=(), description="without a required one, the guarantee ends at the broker"

@@ -92,7 +92,7 @@ class OutboxOptions:
     """
 
     path: Path
-    max_mb: int = 512
+    max_mb: int = 1024
     max_rows: int = 5_000_000
     max_days: float | None = None
 
