@@ -44,9 +44,9 @@ class Rejection(str, Enum):
     TURNED_AWAY = "turned_away"
     IMPLAUSIBLE_LANDMARKS = "implausible_landmarks"
     AT_THE_EDGE = "at_the_edge"
-    SEVERAL_FACES = "several_faces"
     BELOW_THRESHOLD = "below_threshold"
     AMBIGUOUS = "ambiguous"
+    LOOK_ALIKE = "look_alike"
     TOO_FEW_VIEWS = "too_few_views"
     EMPTY_GALLERY = "empty_gallery"
 

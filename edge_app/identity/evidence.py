@@ -244,6 +244,11 @@ class _Standing:
             and (self.lead is None or self.lead >= margin * self.strict)
         )
 
+    @property
+    def doubt(self) -> Rejection:
+        """Why somebody who is similar enough is not named: a look-alike is registered, or too little lead."""
+        return Rejection.LOOK_ALIKE if self.strict > 1.0 else Rejection.AMBIGUOUS
+
     def named(self) -> Verdict:
         """Return the leader as the one who is named."""
         return Verdict(Decision.NAMED, self.person_ref, None, self.score, self.lead)
@@ -260,7 +265,7 @@ def _first(now: _Standing, options: VoteOptions) -> Verdict:
     if now.passes(now.threshold, options.margin):
         return now.named()
     if now.score is not None and now.score >= now.threshold:
-        return now.nobody(Decision.UNDECIDED, Rejection.AMBIGUOUS)
+        return now.nobody(Decision.UNDECIDED, now.doubt)
     reason = Rejection.EMPTY_GALLERY if now.score is None else Rejection.BELOW_THRESHOLD
     return now.nobody(Decision.UNKNOWN if now.enough_for_unknown else Decision.UNDECIDED, reason)
 
@@ -278,7 +283,7 @@ def _revised(now: _Standing, options: VoteOptions, current: Verdict) -> Verdict:
     if now.passes(now.threshold + gain, options.margin + gain):
         return now.named()
     if now.score is not None and now.score >= floor:
-        return now.nobody(Decision.UNDECIDED, Rejection.AMBIGUOUS)
+        return now.nobody(Decision.UNDECIDED, now.doubt)
     if not now.enough_for_unknown:
         return current
     reason = Rejection.EMPTY_GALLERY if now.score is None else Rejection.BELOW_THRESHOLD

@@ -28,6 +28,13 @@ class CameraStates:
         """Return the states, by camera."""
         return tuple(self._states[name] for name in sorted(self._states))
 
+    def trouble(self, camera: str) -> str | None:
+        """Return what is wrong with a camera now, None if nothing is known to be."""
+        state = self._states.get(camera)
+        if state is None:
+            return None
+        return state.impaired if state.blind_since_ns is None else state.reason
+
     def take(self, state: CameraState, *, now_ns: int) -> tuple[Event, ...]:
         """Take a camera's state; return the events that it makes: blind, seeing again, impaired, well."""
         before = self._states.get(state.camera)

@@ -19,13 +19,23 @@ def event(kind: str, mono_ns: int, *, camera: str | None, zone: str | None, data
     return Event(kind=kind, mono_ns=max(0, mono_ns), camera=camera, zone=zone, data=fields)
 
 
-def sighting(identity: Identity, zone: str, withdrawn: dict[str, str] | None) -> Event:
-    """Return what the box says about a track; `withdrawn` is what it said before and takes back."""
+def sighting(
+    identity: Identity, zone: str, withdrawn: dict[str, str] | None, trouble: str | None = None
+) -> Event:
+    """Return what the box says about a track.
+
+    Args:
+        identity: the decision.
+        zone: where the track is.
+        withdrawn: what was said before and is taken back.
+        trouble: what is wrong with the camera; said where nobody is named.
+    """
     data = {
         "track": identity.track,
         "decision": identity.decision.value,
         "person_ref": identity.person_ref,
         "reason": None if identity.reason is None else identity.reason.value,
+        "trouble": None if identity.person_ref is not None else trouble,
         "score": _rounded(identity.score),
         "threshold": _rounded(identity.threshold),
         "margin": _rounded(identity.margin),

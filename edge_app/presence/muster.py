@@ -146,15 +146,14 @@ class Muster:
         zone = self._zone(identity.camera)
         key = (identity.camera, identity.track)
         self._sights.now_ns = max(self._sights.now_ns, identity.mono_ns)
+        where = self._doors[identity.camera].zone_of(identity.track)
         before, now = self._sights.say(identity)
-        self._unique.said(identity, self._doors[identity.camera].zone_of(identity.track))
+        self._unique.said(identity, where)
         self._forget(identity.mono_ns)
         withdrawn = None
         if before is not None and before != now:
             withdrawn = events.said_before(before.decision, before.person_ref)
-        made = [
-            events.sighting(identity, self._doors[identity.camera].zone_of(identity.track) or zone, withdrawn)
-        ]
+        made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
         if before != now:
             self.changes += 1
             made += self._withdraw(identity, before)

@@ -23,6 +23,7 @@ from edge_app.presence import events
 from edge_app.presence.alarms import Alarms
 from edge_app.presence.cards import CardRules, Cards
 from edge_app.presence.witness import Witness
+from edge_app.records import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -151,7 +152,7 @@ class Uniqueness:
             if alone is None:
                 continue
             who = {"person_ref": visit.owner, "card": visit.card}
-            carriers = self._carriers(visit, visits) if alone["why"] == "no_face" else []
+            carriers = self._carriers(visit, visits) if alone["why"] == Rejection.NO_FACE.value else []
             if len(carriers) == 1:
                 self._add_card(found, carriers[0], visit)
                 continue
@@ -172,7 +173,7 @@ class Uniqueness:
         if visit.met or visit.excused or not visit.sure or not late:
             return None
         reason = self._witness.unnamed(visit.zone, visit.since_ns - apart)
-        return {"why": "no_face"} if reason is None else {"why": "unnamed_face", "note": reason}
+        return {"why": Rejection.NO_FACE.value} if reason is None else {"why": "unnamed_face", "note": reason}
 
     def _carriers(self, visit: Visit, visits: list[Visit]) -> list[Visit]:
         """Return the cards that came together with this one and whose owners were seen."""

@@ -81,7 +81,7 @@ def passage(matcher: Matcher, vector: npt.NDArray[np.floating], *, noise: float,
 
 
 def test_five_hundred_with_twins_name_nobody_as_their_twin() -> None:
-    """40 pairs of twins among 500: each is named as themselves or told to be ambiguous, with the reason."""
+    """40 pairs of twins among 500: each is named as themselves or nobody, with the reason."""
     vectors = people(500, seed=9, twins=40)
     snapshot = register(vectors)
     pairs = look_alikes(snapshot.refs, vectors, np.full(500, 0.75))
@@ -92,18 +92,18 @@ def test_five_hundred_with_twins_name_nobody_as_their_twin() -> None:
     named = [(word.person_ref, n) for n, word in enumerate(said) if word.decision is Decision.NAMED]
     assert [f"p{n:04d}" for _, n in named] == [ref for ref, _ in named]
     others = {word.reason for word in said if word.decision is not Decision.NAMED}
-    assert others <= {Rejection.AMBIGUOUS}
+    assert others <= {Rejection.LOOK_ALIKE}
     alone = [passage(matcher, vectors[n], noise=0.35, seed=n) for n in range(100, 120)]
     assert [f"p{n:04d}" for n in range(100, 120)] == [word.person_ref for word in alone]
 
 
-def test_half_way_between_twins_is_ambiguous() -> None:
+def test_half_way_between_twins_nobody_is_named() -> None:
     """Nobody can tell: no name, and the reason."""
     vectors = people(500, seed=9, twins=40)
     middle = vectors[0] + vectors[460]
     matcher = Matcher(snapshot=register(vectors), threshold=0.6, strict={"p0000", "p0460"})
     word = passage(matcher, middle / np.linalg.norm(middle), noise=0.1, seed=1)
-    assert (Decision.UNDECIDED, Rejection.AMBIGUOUS) == (word.decision, word.reason)
+    assert (Decision.UNDECIDED, Rejection.LOOK_ALIKE) == (word.decision, word.reason)
 
 
 def test_gallery_of_one_needs_no_lead_and_of_none_says_so() -> None:
