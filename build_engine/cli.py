@@ -13,14 +13,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from build_engine.commands import build, export, inspect, quantize, rebuild, verify
+from build_engine.commands import build, export, inspect, quantize, rebuild, release, verify
 from edge_app.errors import DsrError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: In the order in which an engineer uses them.
-_COMMANDS = (export, quantize, build, inspect, verify, rebuild)
+_COMMANDS = (export, quantize, release, build, inspect, verify, rebuild)
 
 
 def build_parser() -> argparse.ArgumentParser:

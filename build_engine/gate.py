@@ -60,10 +60,17 @@ def cosines(reference: Vectors, candidate: Vectors) -> npt.NDArray[np.float64]:
     return np.asarray((a * b).sum(axis=1) / np.maximum(length, 1e-12))
 
 
+def spread(reference: Vectors, candidate: Vectors) -> dict[str, float]:
+    """Return mean, hundredth part and least of the cosines of two (N, D) arrays."""
+    found = cosines(reference, candidate)
+    values = {"mean": found.mean(), "hundredth": np.quantile(found, 0.01), "least": found.min()}
+    return {name: round(float(value), 5) for name, value in values.items()}
+
+
 def cosine_lines(reference: Vectors, candidate: Vectors, *, of: str) -> list[Line]:
     """Return the two lines about cosine for the pictures `of`."""
     found = cosines(reference, candidate)
-    detail = f"{len(found)} pictures of {of}"
+    detail = f"{len(found)} pictures of {of}, one in a hundred below {np.quantile(found, 0.01):.4f}"
     return [
         Line(f"mean cosine, {of}", float(found.mean()), MEAN_COSINE, floor=True, detail=detail),
         Line(f"least cosine, {of}", float(found.min()), LEAST_COSINE, floor=True, detail=detail),

@@ -27,7 +27,7 @@ from calibration.network import load_network, quantised_convolutions, require_pr
 from calibration.pictures import PictureFolder
 from calibration.ranges import scale_of
 from edge_app.engines.golden import GOLDEN_ID, golden_batch
-from edge_app.engines.manifest import RECOGNISER, load_manifest
+from edge_app.engines.manifest import RECOGNISER, ModelManifest, load_manifest
 from edge_app.errors import ModelError
 
 if TYPE_CHECKING:
@@ -159,65 +159,89 @@ def quantize_files(
         ModelError: the network or the scales cannot be used, or belong to different networks, or the result
             misses the golden embeddings.
     """
+    described, model, scales = _sources(model_manifest, scales_file)
+    crops = pictures.crops(scales) if pictures else None
+    network = quantise(model, scales, crops, keep_float=keep_float)
+    golden, cosine = _golden(model, network.quantised, sha256=described.sha256)
+    share = share_in_int8(network.quantised)
+    hashes = {
+        "model_sha256": described.sha256,
+        "scales_sha256": hashlib.sha256(scales_file.read_bytes()).hexdigest(),
+        "calibration_manifest_sha256": scales.manifest_sha256,
+    }
+    float_record = json.loads(model_manifest.read_bytes()) | hashes | {"precision": "fp32"}
+    float_record.pop("golden", None)
+    record = float_record | {
+        "precision": "int8",
+        "int8": _what_is_int8(share, scales, network, keep_float),
+        "golden": golden,
+    }
+    name = described.path.stem.removesuffix(SUFFIX)
+    files = [
+        write_variant(out, f"{name}.equal", network.equal, float_record),
+        write_variant(out, f"{name}.qdq-fp32", network.quantised, record),
+        write_variant(out, f"{name}.qdq-fp16", to_fp16(network.quantised), record),
+    ]
+    cache = out / f"{name}.calib.cache"
+    cached = hashlib.sha256(files[0].with_suffix(".onnx").read_bytes()).hexdigest()
+    write_cache(cache, network.scales, hashes=hashes | {"model_sha256": cached}, version=version)
+    return Quantised((*files, cache), share, cosine, network)
+
+
+def _sources(model_manifest: Path, scales_file: Path) -> tuple[ModelManifest, Any, Scales]:
+    """Return the plain network with its manifest, and the scales that were measured on it.
+
+    Raises:
+        ModelError: one of them cannot be used, or they belong to different networks.
+    """
     described = load_manifest(model_manifest)
     described.require_kind(RECOGNISER)
     model = load_network(described.path, sha256=described.sha256)
     require_preprocess(model, name=str(described.path))
-    scales, scales_sha256 = load_scales(scales_file)
+    scales, _ = load_scales(scales_file)
     if scales.model_sha256 != described.sha256:
         raise ModelError(
             f"the scales {scales_file} were measured on another network: {scales.model_sha256:.16}, "
             f"{described.path} is {described.sha256:.16}",
             fix="run dsr-calibrate collect on this network",
         )
-    crops = pictures.crops(scales) if pictures else None
-    network = quantise(model, scales, crops, keep_float=keep_float)
-    share = share_in_int8(network.quantised)
-    reference, found = embed(model, golden_batch()), embed(network.quantised, golden_batch())
+    return described, model, scales
+
+
+def _golden(model: Any, quantised: Any, *, sha256: str) -> tuple[dict[str, Any], float]:
+    """Return the golden record of the float `model` for its Q/DQ network, and the least cosine of that.
+
+    Raises:
+        ModelError: the Q/DQ network misses it.
+    """
+    reference, found = embed(model, golden_batch()), embed(quantised, golden_batch())
     cosine = float((reference * found).sum(axis=1).min())
     if not cosine >= MIN_GOLDEN:
         raise ModelError(
             f"INT8 misses the golden embeddings: cosine {cosine:.4f}, at least {MIN_GOLDEN} is needed",
             fix="look at the report of dsr-calibrate collect: the pictures do not look like faces in light",
         )
-    record = json.loads(model_manifest.read_bytes()) | {
-        "precision": "int8",
-        "model_sha256": described.sha256,
-        "scales_sha256": scales_sha256,
-        "calibration_manifest_sha256": scales.manifest_sha256,
-        "int8": {
-            "convolutions": share.convolutions,
-            "of": share.of,
-            "mac_share": round(share.mac_share, 4),
-            "method": scales.method,
-            "equalised": len(scales.channels),
-            "float_stage": keep_float,
-            "tuned": network.tuned,
-            "bias_corrected": network.corrected is not None,
-        },
-        "golden": {
-            "pictures": GOLDEN_ID,
-            "reference_sha256": described.sha256,
-            "embedding": [[round(float(x), 7) for x in row] for row in reference],
-            "min_cosine": round(max(MIN_GOLDEN, cosine - GOLDEN_MARGIN), 4),
-        },
+    record = {
+        "pictures": GOLDEN_ID,
+        "reference_sha256": sha256,
+        "embedding": [[round(float(x), 7) for x in row] for row in reference],
+        "min_cosine": round(max(MIN_GOLDEN, cosine - GOLDEN_MARGIN), 4),
     }
-    name = described.path.stem.removesuffix(SUFFIX)
-    plain = {key: record[key] for key in record if key not in ("int8", "golden")} | {"precision": "fp32"}
-    files = [
-        write_variant(out, f"{name}.equal", network.equal, plain),
-        write_variant(out, f"{name}.qdq-fp32", network.quantised, record),
-        write_variant(out, f"{name}.qdq-fp16", to_fp16(network.quantised), record),
-    ]
-    cached = hashlib.sha256(files[0].with_suffix(".onnx").read_bytes()).hexdigest()
-    cache = out / f"{name}.calib.cache"
-    hashes = {
-        "model_sha256": cached,
-        "scales_sha256": scales_sha256,
-        "calibration_manifest_sha256": scales.manifest_sha256,
+    return record, cosine
+
+
+def _what_is_int8(share: Share, scales: Scales, network: Network, keep_float: str) -> dict[str, Any]:
+    """Return what stands as ``int8`` in the manifest."""
+    return {
+        "convolutions": share.convolutions,
+        "of": share.of,
+        "mac_share": round(share.mac_share, 4),
+        "method": scales.method,
+        "equalised": len(scales.channels),
+        "float_stage": keep_float,
+        "tuned": network.tuned,
+        "bias_corrected": network.corrected is not None,
     }
-    write_cache(cache, network.scales, hashes=hashes, version=version)
-    return Quantised((*files, cache), share, cosine, network)
 
 
 def embed(model: Any, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from build_engine.gate import Line, cosine_lines, cosines, loss_line, table
+from build_engine.gate import Line, cosine_lines, cosines, loss_line, spread, table
 
 
 def test_cosine_by_hand() -> None:
@@ -53,3 +53,13 @@ def test_table_says_what_failed() -> None:
     lines = [Line("a", 0.5, 0.9, floor=True), Line("b", 0.1, 0.2, floor=False, detail="why")]
     rows = table(lines).splitlines()[2:]
     assert ["| a | 0.5000 | >= 0.9 | FAIL |  |", "| b | 0.1000 | <= 0.2 | pass | why |"] == rows
+
+
+def test_spread_tells_the_worst_from_the_usual() -> None:
+    """Ninety-nine equal vectors and one that is off."""
+    reference = np.tile(np.array([[1.0, 0.0]], np.float32), (100, 1))
+    candidate = reference.copy()
+    candidate[7] = [0.6, 0.8]
+    found = spread(reference, candidate)
+    assert (0.996, 0.6) == pytest.approx((found["mean"], found["least"]))
+    assert 0.6 < found["hundredth"] < 1.0

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from build_engine import cli
-from build_engine.verify import Recorded, open_candidate
+from build_engine.recorded import Recorded
+from build_engine.verify import open_candidate
 from edge_app.errors import ModelError, PreprocessMismatch
 from tests import small_inception as small
 from tests.tiny_models import DIM, WEIGHTS, mean_colour_network, recogniser
@@ -65,7 +66,8 @@ def test_the_same_network_is_accepted_and_recorded(
     accuracy = json.loads(candidate.read_text())["accuracy"]
     assert accuracy["accepted"] is True
     assert [1.0, 1.0] == pytest.approx([line["value"] for line in accuracy["gate"][:2]])
-    assert len(list(cache.glob("*.npy"))) == 2  # 300 crops, 256 at a time
+    assert len(list(cache.glob("*.npy"))) == 4  # 300 crops and their mirror images, 256 at a time
+    assert {"mean": 1.0, "hundredth": 1.0, "least": 1.0} == accuracy["notes"]["single"]["LFW"]
     engine, _ = open_candidate(candidate, backend=None)
     assert (1, DIM) == engine.run(np.zeros((1, 3, 224, 224), np.float32))[0].shape
 
@@ -126,3 +128,34 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     engine, manifest = open_candidate(recogniser(tmp_path, network=network), backend=None)
     with pytest.raises(ModelError, match="not finite"):
         Recorded(engine, name="inf", sha256=manifest.sha256).embed(small.pictures(1))
+
+
+class Halves:
+    """An engine that looks at the left half of a picture only, and is off where that is dark."""
+
+    backend = "onnxruntime-cpu"
+
+    def __init__(self, off: float) -> None:
+        self._off = off
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:  # type: ignore[type-arg]
+        """Return two numbers a picture."""
+        left = batch[:, :, :, :112].mean(axis=(1, 2, 3))
+        return [np.stack([np.ones_like(left), self._off * (left < 0)], 1).astype(np.float32)]
+
+
+def test_gate_sees_what_the_box_uses_and_notes_the_face_alone() -> None:
+    """Half of what one picture is off is left in the mean with its mirror image; both are kept."""
+    crops = np.full((1, 224, 224, 3), 255, np.uint8)
+    crops[:, :, :112] = 0
+    exact, off = (Recorded(Halves(by), name="x", sha256="0" * 64) for by in (0.0, 0.2))  # type: ignore[arg-type]
+    used = exact.embed(crops), off.embed(crops)
+    alone, both = off.taken(), exact.taken()
+    np.testing.assert_array_equal(used[1], alone.used)
+    single = np.array([1, 0.2]) / np.sqrt(1.04)
+    np.testing.assert_allclose(single[None], alone.single, atol=1e-6)
+    mean = single + np.array([1, 0])
+    np.testing.assert_allclose((mean / np.linalg.norm(mean))[None], alone.used, atol=1e-6)
+    assert float((both.used * alone.used).sum()) > float((both.single * alone.single).sum())
+    with pytest.raises(ValueError, match="concatenate"):
+        off.taken()
