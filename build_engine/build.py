@@ -46,7 +46,10 @@ _LOCK: Final = ".build.lock"
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What ``dsr-engine build`` is told; `cache` None keeps the timing cache beside the engines."""
+    """What ``dsr-engine build`` is told.
+
+    `cache` None keeps the timing cache beside the engines; `size` is a detector's picture, (width, height).
+    """
 
     model: Path
     out: Path
@@ -58,6 +61,7 @@ class BuildOptions:
     cache: Path | None = None
     allow_fp16: bool = False
     force: bool = False
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ def build_engine(
         say(f"building {source.name} {options.precision} with {toolkit.name} {toolkit.version}: {reason}")
         started = now()
         try:
+            _require_not_refused(source)
             manifest = _build(toolkit, source, request, options, say=say)
         except (BuildFailed, NotInt8) as error:
             if options.precision != "int8" or not options.allow_fp16:
@@ -113,6 +118,22 @@ def build_engine(
             say(f"INT8 failed: {error.what}; building FP16 instead, as --allow-fp16 allows")
             manifest = _build_fp16(toolkit, options, because=error.what, say=say)
         return BuildResult(manifest=manifest, built=True, reason=reason, seconds=now() - started)
+
+
+def _require_not_refused(source: Source) -> None:
+    """Refuse a graph that the gate has refused: its engine would be no better.
+
+    Raises:
+        BuildFailed: its verdict, recorded by ``dsr-engine verify --record``, is a refusal.
+    """
+    accuracy = source.manifest.get("accuracy")
+    if isinstance(accuracy, dict) and accuracy.get("accepted") is False:
+        lines = accuracy.get("gate") or []
+        failed = ", ".join(str(line.get("name")) for line in lines if not line.get("passed"))
+        raise BuildFailed(
+            f"{source.path.name} was refused when its accuracy was measured: {failed or 'see its manifest'}",
+            fix="quantise better (docs/calibration.md), or --precision fp16",
+        )
 
 
 def _build_fp16(toolkit: Toolkit, options: BuildOptions, *, because: str, say: Callable[[str], None]) -> Path:
@@ -130,6 +151,7 @@ def _request(options: BuildOptions, calibrator: Any) -> BuildRequest:
         target=options.target,
         dla_core=options.dla_core,
         calibrator=calibrator,
+        size=options.size,
     )
 
 
@@ -175,7 +197,7 @@ def _build(
     say: Callable[[str], None],
     extra: dict[str, Any] | None = None,
 ) -> Path:
-    model = load_model(source)
+    model = load_model(source, size=request.size)
     record = _record(source, request, toolkit)
     cache = _timing_cache_path(options, record)
     built = _with_less_workspace(
@@ -185,8 +207,7 @@ def _build(
     inspection = inspect(model, parse_layers(table))
     if request.precision == "int8":
         inspection.require_int8()
-    if built.timing_cache:
-        replace_durably(cache, built.timing_cache)
+    _keep_cache(cache, built.timing_cache, say=say)
     stem = f"{source.name}.{request.precision}-{fingerprints.fingerprint_hash(record)[:_SHORT]}"
     manifest = _manifest(source, request, built, stem) | {
         "builder": {
@@ -207,7 +228,16 @@ def _build(
 
 
 def _manifest(source: Source, request: BuildRequest, built: Built, stem: str) -> dict[str, Any]:
-    taken = ("input", "output", "preprocess", "threshold", "threshold_source", "licence", "training")
+    taken = (
+        "input",
+        "output",
+        "outputs",
+        "preprocess",
+        "threshold",
+        "threshold_source",
+        "licence",
+        "training",
+    )
     return {
         "name": source.name,
         "kind": source.manifest["kind"],
@@ -224,6 +254,8 @@ def _manifest(source: Source, request: BuildRequest, built: Built, stem: str) ->
         "max_batch": request.max_batch,
         "dla_core": request.dla_core,
         "golden": source.golden,
+        "graph_accuracy": source.manifest.get("accuracy"),
+        **({} if request.size is None else {"size": list(request.size)}),
     }
 
 
@@ -305,6 +337,16 @@ def _timing_cache_path(options: BuildOptions, record: dict[str, Any]) -> Path:
     keys = ("builder", "builder_version", "gpu", "compute_capability", "cuda", "l4t")
     name = fingerprints.fingerprint_hash({key: record[key] for key in keys})[:_SHORT]
     return (options.cache or options.out) / f"timing-{name}.cache"
+
+
+def _keep_cache(path: Path, content: bytes, *, say: Callable[[str], None]) -> None:
+    """Keep the timing cache; one that cannot be written costs the next build time, and no engine."""
+    if not content:
+        return
+    try:
+        replace_durably(path, content)
+    except ModelError as error:
+        say(f"the timing cache was not kept: {error.what}")
 
 
 def _read_cache(path: Path) -> bytes:

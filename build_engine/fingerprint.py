@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from build_engine.trt_api import BuildRequest, Toolkit
 
 #: Counted up when the same inputs shall give another engine.
-FORMAT: Final = 1
+FORMAT: Final = 2
 _WORDS: Final = {
     "model_sha256": "the network",
     "scales_sha256": "the scales",
@@ -30,6 +30,7 @@ _WORDS: Final = {
     "precision": "the precision",
     "max_batch": "the largest batch",
     "dla_core": "the DLA core",
+    "size": "the picture's size",
     "builder": "the builder",
     "builder_version": "the builder's version",
     "gpu": "the GPU",
@@ -54,12 +55,12 @@ def fingerprint_of(
     """
     gpu = None if request.target else find_gpu()
     major_minor = f"{request.target[2:-1]}.{request.target[-1]}" if request.target else None
-    return {
+    record = {
         "format": FORMAT,
         "model_sha256": source["sha256"],
         "scales_sha256": source.get("scales_sha256"),
         "calibration_manifest_sha256": source.get("calibration_manifest_sha256"),
-        "preprocess_sha256": source["preprocess"]["sha256"],
+        "preprocess_sha256": (source.get("preprocess") or {}).get("sha256"),
         "embeds_as": embeds_as,
         "precision": request.precision,
         "max_batch": request.max_batch,
@@ -71,6 +72,7 @@ def fingerprint_of(
         "cuda": gpu.cuda if gpu else None,
         "l4t": find_l4t(),
     }
+    return record if request.size is None else record | {"size": list(request.size)}
 
 
 def fingerprint_hash(record: Mapping[str, Any]) -> str:

@@ -37,6 +37,8 @@ _INSTALL: Final = {
 }
 #: The first release without weak typing and calibrators.
 _STRONG_ONLY_FROM: Final = 11
+#: A face is looked at twice, as it is and in the mirror, in one run.
+PAIR: Final = 2
 _ERROR_LEVELS: Final = ("ERROR", "INTERNAL_ERROR")
 #: What the builders say when memory ran out.
 _OUT_OF_MEMORY: Final = re.compile(
@@ -48,9 +50,10 @@ _OUT_OF_MEMORY: Final = re.compile(
 class BuildRequest:
     """What to build.
 
-    `precision` is ``fp32``, ``fp16`` or ``int8``; the batch runs from 1 to `max_batch`; `workspace_mib`
-    None leaves the builder's own. `target` (``SM86`` ...) is for TensorRT-RTX, which builds for a GPU
-    that need not be here. `calibrator` is for implicit INT8 (up to 10.x, DLA).
+    `precision` is ``fp32``, ``fp16`` or ``int8``; the batch runs from 1 to `max_batch` where the graph
+    leaves it free; `size` is a detector's picture, (width, height), which stands in the graph already;
+    `workspace_mib` None leaves the builder's own. `target` (``SM86`` ...) is for TensorRT-RTX, which
+    builds for a GPU that need not be here. `calibrator` is for implicit INT8 (up to 10.x, DLA).
     """
 
     precision: str
@@ -60,6 +63,7 @@ class BuildRequest:
     dla_core: int | None = None
     timing_cache: bytes = b""
     calibrator: Any = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,14 @@ class Toolkit:
             BuildFailed: the model cannot be parsed, or the builder gave up.
         """
         log = _make_log(self.trt, on_message)
-        builder = self.trt.Builder(log)
-        if builder is None:
-            raise BuildFailed(f"{self.name} {self.version} has no builder here: {log.last_error()}")
+        try:
+            builder = self.trt.Builder(log)
+        except (TypeError, RuntimeError) as error:  # what pybind11 makes of a null pointer
+            said = log.last_error() or str(error)
+            raise BuildFailed(
+                f"{self.name} {self.version} has no builder here: {said}",
+                fix="TensorRT builds on its GPU; --backend tensorrt-rtx --target SM86 needs none",
+            ) from error
         network = self._parsed(builder, model, log)
         config = self._config(builder, network, request, log)
         cache = self._set_timing_cache(config, request)
@@ -165,15 +174,12 @@ class Toolkit:
         self._set_target(config, request)
         if not self.strongly_typed:
             self._allow_types(builder, config, request)
-        profile = builder.create_optimization_profile()
         tensor = network.get_input(0)
-        rest = tuple(tensor.shape)[1:]
-        one, most = (1, *rest), (request.max_batch, *rest)
-        if -1 in rest or profile.set_shape(tensor.name, one, one, most) not in (None, True):
-            raise BuildFailed(f"the input {tensor.name} {tuple(tensor.shape)} has more than a dynamic batch")
-        config.add_optimization_profile(profile)
+        config.add_optimization_profile(_profile(builder, tensor, *_batches(tensor, request)))
         if request.calibrator is not None and hasattr(config, "set_calibration_profile"):
-            config.set_calibration_profile(profile)
+            # Calibration runs at the profile's best shape, which has to be that of the calibrator's batches.
+            size = request.calibrator.get_batch_size()
+            config.set_calibration_profile(_profile(builder, tensor, size, size, size))
         return config
 
     def _set_target(self, config: Any, request: BuildRequest) -> None:
@@ -210,8 +216,38 @@ class Toolkit:
         if self.name == TENSORRT_RTX or not hasattr(config, "create_timing_cache"):
             return None
         cache = config.create_timing_cache(request.timing_cache)
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            # Damaged, or of another GPU or release: begin a new one.
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, ignore_mismatch=False)
         return cache
+
+
+def _batches(tensor: Any, request: BuildRequest) -> tuple[int, int, int]:
+    """Return the smallest, best and largest batch: kernels are chosen for a face and its mirror image."""
+    fixed = int(tensor.shape[0])
+    if fixed > 0:
+        return fixed, fixed, fixed
+    if request.dla_core is not None:  # a DLA has no dynamic sizes
+        return 1, 1, 1
+    return 1, min(PAIR, request.max_batch), request.max_batch
+
+
+def _profile(builder: Any, tensor: Any, low: int, best: int, high: int) -> Any:
+    """Return the profile of an input whose batch alone is free.
+
+    Raises:
+        BuildFailed: more than the batch is free.
+    """
+    rest = tuple(tensor.shape)[1:]
+    if -1 in rest:
+        raise BuildFailed(
+            f"the input {tensor.name} {tuple(tensor.shape)} has more than a dynamic batch",
+            fix="a detector's picture has one size in an engine: give --size 640x384",
+        )
+    profile = builder.create_optimization_profile()
+    profile.set_shape(tensor.name, (low, *rest), (best, *rest), (high, *rest))
+    return profile
 
 
 def _parser_error(error: Any) -> str:

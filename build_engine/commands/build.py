@@ -39,6 +39,9 @@ def add_parser(subparsers: SubParsers) -> None:
     )
     parser.add_argument("--calibration", type=Path, help="manifest of the calibration pictures, for --dla")
     parser.add_argument("--pictures", type=Path, help="the calibration pictures' folder, for --dla")
+    parser.add_argument(
+        "--size", type=_size, metavar="WxH", help="a detector's picture, pixels: multiples of 32 (640x384)"
+    )
     parser.add_argument("--max-batch", type=int, default=8, help="faces at once, at most (default: 8)")
     parser.add_argument("--workspace", type=int, metavar="MIB", help="memory for the builder's tactics")
     parser.add_argument(
@@ -47,6 +50,11 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--allow-fp16", action="store_true", help="build FP16 where INT8 fails, and say so")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
     parser.set_defaults(run=run)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    return int(width), int(height)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         cache=args.cache,
         allow_fp16=args.allow_fp16,
         force=args.force,
+        size=args.size,
     )
     toolkit = Toolkit(args.backend)
     calibrator = None

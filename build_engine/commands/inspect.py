@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     from build_engine.inspect import inspect
     from build_engine.layers import layer_of
+    from build_engine.sources import with_size
     from edge_app.engines.manifest import load_manifest
     from edge_app.errors import ModelError
 
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.graph} is not what {args.engine.stem} is made of ({manifest['model_sha256'][:16]}...)",
             fix="give the file with this hash",
         )
-    inspection = inspect(graph, layers)
+    size = manifest.get("size")
+    inspection = inspect(with_size(graph, (size[0], size[1])) if size else graph, layers)
     _print_convolutions(inspection)
     if manifest["precision"] == "int8":
         inspection.require_int8()

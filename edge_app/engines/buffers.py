@@ -32,6 +32,18 @@ class Buffer:
     address: int
 
 
+class Graph(Protocol):
+    """Recorded work."""
+
+    def launch(self) -> None:
+        """Queue it again."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
 class Buffers(Protocol):
     """A GPU's memory and the stream that work is queued on."""
 
@@ -60,8 +72,8 @@ class Buffers(Protocol):
         """Wait until all that is queued is done."""
         ...
 
-    def capture(self, work: Callable[[], bool]) -> Callable[[], None] | None:
-        """Record what `work` queues, and return what queues it again at one call; None if it cannot be."""
+    def capture(self, work: Callable[[], bool]) -> Graph | None:
+        """Record what `work` queues, so that it is queued again at one call; None if it cannot be."""
         ...
 
     def close(self) -> None:
@@ -133,7 +145,7 @@ class PycudaBuffers:
         """Wait for the stream."""
         self._stream.synchronize()
 
-    def capture(self, work: Callable[[], bool]) -> Callable[[], None] | None:
+    def capture(self, work: Callable[[], bool]) -> Graph | None:
         """Record `work` as a CUDA graph; None where this driver or this work cannot be recorded."""
         from edge_app.engines.cuda_graph import capture
 

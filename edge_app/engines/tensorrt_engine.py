@@ -9,6 +9,7 @@ Has not run on a device yet; what it does and refuses is tested against a stand-
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,9 @@ from edge_app.engines.engine import TensorSpec
 from edge_app.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
-    from edge_app.engines.buffers import Buffer, Buffers
+    from edge_app.engines.buffers import Buffer, Buffers, Graph
     from edge_app.engines.store import StoredEngine
 
 _MODULES: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -57,7 +56,12 @@ def open_plan(engine: StoredEngine, *, graphs: bool = True) -> TensorRtEngine:
             fix=_REBUILD,
         )
     backend = f"{manifest.builder}-{manifest.precision}"
-    return TensorRtEngine(engine.plan, trt=trt, buffers=PycudaBuffers(), backend=backend, graphs=graphs)
+    buffers = PycudaBuffers()
+    try:
+        return TensorRtEngine(engine.plan, trt=trt, buffers=buffers, backend=backend, graphs=graphs)
+    except BaseException:
+        buffers.close()  # the next backend may need the memory
+        raise
 
 
 class TensorRtEngine:
@@ -81,22 +85,33 @@ class TensorRtEngine:
         self._record = graphs
         with buffers.current():
             self._log = trt.Logger(trt.Logger.ERROR)
-            self._runtime: Any = trt.Runtime(self._log)
+            try:
+                self._runtime: Any = trt.Runtime(self._log)
+            except (TypeError, RuntimeError) as error:  # what pybind11 makes of a null pointer
+                raise ModelError(f"{backend} has no runtime here: {error}", fix="see dmesg") from error
             self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
                 raise ModelError(f"{backend} refuses the plan ({len(plan)} bytes)", fix=_REBUILD)
             self._context: Any = self._engine.create_execution_context()
+            if self._context is None:
+                raise ModelError(
+                    f"{backend} has no memory left on the GPU to run the plan in",
+                    fix="stop what else uses it",
+                )
             names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
             self.inputs = tuple(self._spec(name) for name in names if self._is_input(name))
             self.outputs = tuple(self._spec(name) for name in names if not self._is_input(name))
             if len(self.inputs) != 1 or self.inputs[0].dtype != "float32":
                 raise ModelError(f"the plan must have one float32 input; it has {self.inputs}", fix=_REBUILD)
-            shape = self._engine.get_tensor_profile_shape(self.inputs[0].name, 0)[2]
-            self.max_batch = int(shape[0])
+            low, _, high = self._engine.get_tensor_profile_shape(self.inputs[0].name, 0)
+            self.max_batch = int(high[0])
+            if low[0] == high[0]:  # a DLA's, say: no other batch goes in
+                (spec,) = self.inputs
+                self.inputs = (dataclasses.replace(spec, shape=(self.max_batch, *spec.shape[1:])),)
             self._memory = {spec.name: self._allocate(spec) for spec in (*self.inputs, *self.outputs)}
         self._batch = 0
         self._seen: dict[int, int] = {}
-        self._graphs: dict[int, Callable[[], None] | None] = {}
+        self._graphs: dict[int, Graph | None] = {}
 
     @property
     def backend(self) -> str:
@@ -112,10 +127,11 @@ class TensorRtEngine:
         if self._buffers is None:
             raise ModelError("the engine is closed", fix="open it again")
         wanted = self.inputs[0].shape[1:]
-        fits = batch.ndim and batch.shape[1:] == wanted and 1 <= len(batch) <= self.max_batch
+        least = self.inputs[0].shape[0] or 1
+        fits = batch.ndim and batch.shape[1:] == wanted and least <= len(batch) <= self.max_batch
         if batch.dtype != np.float32 or not fits:
             raise ModelError(
-                f"{self._backend} takes (1..{self.max_batch}, {', '.join(map(str, wanted))}) float32; "
+                f"{self._backend} takes ({least}..{self.max_batch}, {', '.join(map(str, wanted))}) float32; "
                 f"received {batch.shape} {batch.dtype}",
                 fix="prepare the input as the model's manifest says",
             )
@@ -136,6 +152,9 @@ class TensorRtEngine:
         if self._buffers is None:
             return
         with self._buffers.current():
+            for graph in self._graphs.values():
+                if graph is not None:
+                    graph.close()
             self._graphs.clear()
             self._context = self._engine = self._runtime = None
         self._buffers.close()
@@ -152,7 +171,7 @@ class TensorRtEngine:
             self._graphs[count] = buffers.capture(lambda: self._enqueue(count, buffers))
         graph = self._graphs.get(count)
         if graph is not None:
-            graph()
+            graph.launch()
         elif not self._enqueue(count, buffers):
             raise ModelError(f"{self._backend} could not queue a batch of {count}", fix="see dmesg")
 
@@ -168,7 +187,8 @@ class TensorRtEngine:
             raise ModelError(f"the plan's tensor {spec.name} has no fixed size: {spec.shape}", fix=_REBUILD)
         shape = (self.max_batch, *(axis or 0 for axis in spec.shape[1:]))
         buffer = self._buffers.allocate(shape, spec.dtype)
-        self._context.set_tensor_address(spec.name, buffer.address)
+        if self._context.set_tensor_address(spec.name, buffer.address) is False:
+            raise ModelError(f"{self._backend} does not take memory for {spec.name}", fix=_REBUILD)
         return buffer
 
     def _is_input(self, name: str) -> bool:

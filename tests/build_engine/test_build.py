@@ -75,6 +75,16 @@ class OutOfMemory(Toolkit):
         return super().build(model, request, on_message=on_message)
 
 
+class WithTimings(Toolkit):
+    """The real builder, with a timing cache, which TensorRT-RTX has none of."""
+
+    def build(self, model: bytes, request: BuildRequest, *, on_message: Any) -> Built:
+        """Build, and give what TensorRT would have measured."""
+        return dataclasses.replace(
+            super().build(model, request, on_message=on_message), timing_cache=b"timings"
+        )
+
+
 def test_engine_is_plan_manifest_and_layers(built: BuildResult, models: Path) -> None:
     """The manifest is one that the box reads, and says what was built from what, by whom."""
     manifest = json.loads(built.manifest.read_text())
@@ -261,6 +271,47 @@ def test_folder_that_cannot_be_written_is_found_out_first(models: Path, rtx: Too
     with pytest.raises(ModelError, match="cannot be written"):
         build_engine(rtx, options(models, tmp_path / "engines"), say=said.append)
     assert [] == said
+
+
+def test_timing_cache_that_cannot_be_written_costs_no_engine(models: Path, tmp_path: Path) -> None:
+    """After minutes of building the engine is kept, and what could not be kept is said."""
+    (tmp_path / "cache").write_text("in the way")
+    said: list[str] = []
+    wanted = options(models, tmp_path / "engines", cache=tmp_path / "cache")
+    result = build_engine(WithTimings(TENSORRT_RTX), wanted, say=said.append)
+    load_manifest(result.manifest).verify()
+    assert any(line.startswith("the timing cache was not kept: ") for line in said)
+    kept = options(models, tmp_path / "others", cache=tmp_path / "elsewhere")
+    build_engine(WithTimings(TENSORRT_RTX), kept, say=lambda _: None)
+    assert [b"timings"] == [path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()]
+
+
+def test_graph_that_the_gate_refused_is_not_built(models: Path, rtx: Toolkit, tmp_path: Path) -> None:
+    """Its engine would be no better; FP16 is, where that is allowed."""
+    folder = shutil.copytree(models, tmp_path / "models")
+    path = folder / "small.qdq-fp16.json"
+    line = {"name": "least cosine, LFW", "value": 0.98, "passed": False}
+    refused = {"accuracy": {"accepted": False, "gate": [line, {"name": "mean", "passed": True}]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | refused))
+    wanted = options(folder, tmp_path / "out")
+    with pytest.raises(BuildFailed, match=r"was refused when .* measured: least cosine, LFW\n"):
+        build_engine(rtx, wanted, say=lambda _: None)
+    result = build_engine(rtx, dataclasses.replace(wanted, allow_fp16=True), say=lambda _: None)
+    manifest = json.loads(result.manifest.read_text())
+    assert ("fp16", "int8") == (manifest["precision"], manifest["precision_wanted"])
+    assert "least cosine, LFW" in manifest["fallback_reason"]
+
+
+def test_verdict_on_the_graph_stands_in_the_engines_manifest(
+    models: Path, rtx: Toolkit, tmp_path: Path
+) -> None:
+    """Whoever looks at an engine that was not measured itself sees how its graph did."""
+    folder = shutil.copytree(models, tmp_path / "models")
+    path = folder / "small.qdq-fp16.json"
+    verdict = {"accepted": True, "backend": "openvino-cpu-bf16", "gate": []}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"accuracy": verdict}))
+    result = build_engine(rtx, options(folder, tmp_path / "out"), say=lambda _: None)
+    assert verdict == json.loads(result.manifest.read_text())["graph_accuracy"]
 
 
 def test_one_build_at_a_time(models: Path, rtx: Toolkit, tmp_path: Path) -> None:

@@ -190,5 +190,5 @@ def test_request_names_are_those_of_the_options() -> None:
     """Whoever adds an option thinks of the rebuild."""
     assert {
         "model", "out", "precision", "target", "dla_core", "max_batch", "workspace_mib", "cache",
-        "allow_fp16", "force",
+        "allow_fp16", "force", "size",
     } == {field.name for field in dataclasses.fields(BuildOptions)}  # fmt: skip

@@ -38,6 +38,7 @@ class Memory:
         self.device: dict[int, Any] = {}
         self.queue: list[Callable[[], None]] = []
         self.depth, self.captures, self.launches, self.closed = 0, 0, 0, False
+        self.recordings: list[Recording] = []
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -64,21 +65,32 @@ class Memory:
         for step in work:
             step()
 
-    def capture(self, work: Callable[[], bool]) -> Callable[[], None] | None:
+    def capture(self, work: Callable[[], bool]) -> Recording | None:
         self.captures += 1
         if not self.graphs:
             return None
         before = len(self.queue)
         assert work()
         recorded, self.queue = self.queue[before:], self.queue[:before]
-
-        def launch() -> None:
-            self.launches += 1
-            self.queue.extend(recorded)
-
-        return launch
+        self.recordings.append(Recording(self, recorded))
+        return self.recordings[-1]
 
     def close(self) -> None:
+        self.closed = True
+
+
+class Recording:
+    """Work that was recorded in `memory`'s queue."""
+
+    def __init__(self, memory: Memory, recorded: list[Callable[[], None]]) -> None:
+        self.memory, self.recorded, self.closed = memory, recorded, False
+
+    def launch(self) -> None:
+        self.memory.launches += 1
+        self.memory.queue.extend(self.recorded)
+
+    def close(self) -> None:
+        assert self.memory.depth
         self.closed = True
 
 
@@ -93,8 +105,18 @@ class Runtime:
 
         def __init__(self, level: int) -> None: ...
 
-    def __init__(self, memory: Memory, *, refuses: bool = False, works: bool = True) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        refuses: bool = False,
+        works: bool = True,
+        full: bool = False,
+        takes: bool = True,
+        most: int = 4,
+    ) -> None:
         self.memory, self.refuses, self.works = memory, refuses, works
+        self.full, self.takes, self.most = full, takes, most
         self.addresses: dict[str, int] = {}
         self.count = 0
         self.num_io_tensors = 2
@@ -106,8 +128,8 @@ class Runtime:
         assert self.memory.depth
         return None if self.refuses else self
 
-    def create_execution_context(self) -> Runtime:
-        return self
+    def create_execution_context(self) -> Runtime | None:
+        return None if self.full else self
 
     def get_tensor_name(self, index: int) -> str:
         return list(SHAPES)[index]
@@ -125,10 +147,11 @@ class Runtime:
         return np.dtype(dtype).type
 
     def get_tensor_profile_shape(self, _name: str, _profile: int) -> list[tuple[int, ...]]:
-        return [(1, 3, 4, 4), (1, 3, 4, 4), (4, 3, 4, 4)]
+        return [(1, 3, 4, 4), (min(2, self.most), 3, 4, 4), (self.most, 3, 4, 4)]
 
-    def set_tensor_address(self, name: str, address: int) -> None:
+    def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
+        return self.takes
 
     def set_input_shape(self, _name: str, shape: tuple[int, ...]) -> bool:
         self.count = shape[0]
@@ -192,6 +215,39 @@ def test_plan_that_the_runtime_refuses_is_an_error() -> None:
         engine(Memory(shared=True, graphs=True), refuses=True)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"full": True}, "no memory left on the GPU"), ({"takes": False}, "does not take memory for input")],
+)
+def test_what_the_runtime_only_returns_is_an_error(wrong: dict[str, bool], said: str) -> None:
+    """It raises nothing: a context that is None, an address that was refused."""
+    with pytest.raises(ModelError, match=said):
+        engine(Memory(shared=True, graphs=True), **wrong)
+
+
+def test_runtime_that_cannot_be_made_is_an_error() -> None:
+    """Its bindings turn a null pointer into a TypeError."""
+    memory = Memory(shared=True, graphs=True)
+    runtime = Runtime(memory)
+    runtime.Runtime = _null  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match=r"has no runtime here: .*returned nullptr"):
+        TensorRtEngine(b"plan", trt=runtime, buffers=memory, backend="tensorrt-int8")
+
+
+def _null(_log: Any) -> Runtime:
+    msg = "pybind11::init(): factory function returned nullptr"
+    raise TypeError(msg)
+
+
+def test_engine_of_one_batch_says_so() -> None:
+    """A DLA's plan has no other: who uses it sees a fixed size, and gives one picture at a time."""
+    opened = engine(Memory(shared=True, graphs=True), most=1)
+    assert (1, 3, 4, 4) == opened.inputs[0].shape
+    assert (1, 2) == opened.run(pictures(1, 0))[0].shape
+    with pytest.raises(ModelError, match=r"takes \(1\.\.1, 3, 4, 4\)"):
+        opened.run(pictures(2, 0))
+
+
 def test_gpu_that_fails_is_an_error() -> None:
     """Queueing can fail, and so can the driver."""
     memory = Memory(shared=True, graphs=False)
@@ -207,9 +263,12 @@ def test_closed_engine_frees_and_says_so() -> None:
     """Twice is once."""
     memory = Memory(shared=True, graphs=True)
     opened = engine(memory)
+    for seed in range(4):
+        opened.run(pictures(1, seed))
     opened.close()
     opened.close()
     assert memory.closed
+    assert [True] == [recording.closed for recording in memory.recordings]
     with pytest.raises(ModelError, match="is closed"):
         opened.run(pictures(1, 0))
 
