@@ -223,9 +223,9 @@ def _pretty(stream: TextIO) -> Processor:
         mono = event.pop("mono_ms", 0)
         event.pop("time_quality", None)
         event["timestamp"] = stamp[11:23] if stamp else f"+{mono / 1000:.3f}"
-        if event.get("record") == "log":
-            del event["record"]
-        return str(console(logger, method, event))
+        event.pop("record", None)  # for machines; a person reads `decided` and `rejected`
+        said = {key: value for key, value in event.items() if value is not None}
+        return str(console(logger, method, said))
 
     return render
 

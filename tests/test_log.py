@@ -262,6 +262,20 @@ def test_a_terminal_gets_a_readable_line_and_a_file_gets_json(monkeypatch: pytes
     assert 3 == json.loads(file.getvalue())["stages"]
 
 
+def test_a_person_reads_no_empty_fields_and_tells_decisions_from_rejections() -> None:
+    """On a terminal the first word says which it is, and what is not there is not written."""
+    terminal = Terminal()
+    log.configure(stream=terminal, clock=SYNCED, level="debug")
+    logger = structlog.get_logger()
+    logger.info("decided", record="decision", decision="named", reason=None)
+    logger.debug("rejected", record="rejection", reason="blurred")
+    decided, rejected = terminal.getvalue().splitlines()
+    assert "decided" in decided
+    assert "rejected" in rejected
+    assert "None" not in decided
+    assert "record" not in decided + rejected
+
+
 def test_configuring_twice_writes_once() -> None:
     """The last call wins and no record is doubled."""
     configured()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_app.errors import ConfigError
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import argparse
 
     from edge_app.cli.parsers import SubParsers
+
+#: The first camera's source in the example: the key, and what is further in than it.
+_SOURCE: Final = re.compile(r"^    source:.*\n(?: {6}.*\n)+", re.MULTILINE)
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -25,7 +29,11 @@ def add_parser(subparsers: SubParsers) -> None:
     schema = actions.add_parser("schema", help="print every key, its type and meaning, as JSON Schema")
     schema.set_defaults(run=_schema)
     new = actions.add_parser("new", help="write a commented example to start from")
-    new.add_argument("--out", type=Path, help="the file to write (default: standard output)")
+    new.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: standard output)")
+    new.add_argument(
+        "--camera", metavar="SOURCE", help="a device, rtsp:// address, video file or folder of pictures"
+    )
+    new.add_argument("--broker", metavar="HOST[:PORT]", help="the mine's broker")
     new.set_defaults(run=_new)
 
 
@@ -57,6 +65,12 @@ def _schema(_: argparse.Namespace) -> int:
 def _new(args: argparse.Namespace) -> int:
     example = Path(__file__).with_name("box.example.yaml").read_text(encoding="utf-8")
     text = _with_models_found(example, beside=Path() if args.out is None else args.out.parent)
+    if args.camera is not None:
+        text = _SOURCE.sub(lambda _: f"    source: {json.dumps(_source(args.camera))}\n", text, count=1)
+    if args.broker is not None:
+        host, port = _address(args.broker)
+        text = text.replace("host: 127.0.0.1\n", f"host: {json.dumps(host)}\n", 1)
+        text = text.replace("port: 1883\n", f"port: {port}\n", 1)
     if args.out is None:
         print(text, end="")
         return 0
@@ -67,6 +81,34 @@ def _new(args: argparse.Namespace) -> int:
         raise ConfigError(f"cannot write {args.out} ({error.strerror})", fix="give another --out") from None
     print(f"wrote {args.out}; edit it, then: dsr-edge config check --config {args.out}")
     return 0
+
+
+def _source(text: str) -> dict[str, object]:
+    """Return the configuration's source for what a person calls a camera."""
+    if text.startswith(("rtsp://", "rtsps://")):
+        return {"kind": "rtsp", "url": text}
+    path = Path(text)
+    if path.is_dir():
+        return {"kind": "folder", "path": str(path.absolute()), "loop": True}
+    if path.is_file():
+        return {"kind": "file", "path": str(path.absolute()), "loop": True}
+    if text.startswith("/dev/"):
+        return {"kind": "v4l2", "device": text}
+    raise ConfigError(
+        f"--camera {text} is no device, address, file or folder here",
+        fix="give /dev/video0, rtsp://HOST/PATH, a video file, or a folder of pictures",
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, 1883
+    if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise ConfigError(
+            f"--broker takes HOST or HOST:PORT; received {text!r:.60}", fix="e.g. 10.0.0.5:1883"
+        )
+    return host, int(port)
 
 
 def _with_models_found(text: str, *, beside: Path) -> str:

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 _COMMANDS = (run, config, people, presence, look, doctor, outbox, emit, engine, command)
 
 
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for, and not at every start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from edge_app.wiring import version
+
+        print(f"{parser.prog} {version()}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -28,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Recognises registered miners in front of the cameras and tells the mine over MQTT.",
         epilog="exit status: 0 done, 2 wrong input, 3 source, 4 model, 5 people, 6 outbox, 7 broker",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the program's version")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in _COMMANDS:
         module.add_parser(subparsers)

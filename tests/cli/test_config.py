@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,54 @@ def test_new_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["config", "new", "--out", str(out)]) == 2
     assert out.read_text(encoding="utf-8") == "mine"
     assert "give another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("camera", "source"),
+    [
+        ("rtsp://10.0.0.21/stream1", {"kind": "rtsp", "url": "rtsp://10.0.0.21/stream1"}),
+        ("/dev/video7", {"kind": "v4l2", "device": "/dev/video7"}),
+        ("clip: #1.mp4", {"kind": "file", "loop": True}),
+        ("pictures", {"kind": "folder", "loop": True}),
+    ],
+    ids=["rtsp", "device", "file", "folder"],
+)
+def test_new_takes_the_camera_and_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera: str, source: dict[str, object]
+) -> None:
+    """A first configuration needs no editor; also a path with YAML's own characters in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("clip: #1.mp4").touch()
+    Path("pictures").mkdir()
+    assert 0 == main(["config", "new", "--out", "box.yaml", "--camera", camera, "--broker", "10.0.0.5:1884"])
+    config = load_config(Path("box.yaml"))
+    (one,) = config.cameras
+    found = one.source.model_dump(mode="json")
+    assert source == {key: found[key] for key in source}
+    assert "path" not in found or found["path"] == str(tmp_path / camera)
+    assert [("10.0.0.5", 1884)] == [(broker.host, broker.port) for broker in config.delivery.brokers]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--camera", "no.mp4"), ("--broker", "host:port"), ("--broker", ":1883"), ("--broker", "h:70000")],
+)
+def test_new_refuses_what_is_no_camera_or_broker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    """Said at once, with an example, and nothing is written."""
+    out = tmp_path / "box.yaml"
+    assert 2 == main(["config", "new", "--out", str(out), option, value])
+    assert value in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing that support asks."""
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert f"dsr-edge {metadata.version('dsr-edge')}\n" == capsys.readouterr().out
 
 
 def test_schema_is_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
