@@ -35,7 +35,9 @@ def add_parser(subparsers: SubParsers) -> None:
     sign.add_argument("--key", type=Path, required=True, metavar="FILE.pem", help="the private key")
     sign.add_argument("--site", required=True, help="the mine of the box")
     sign.add_argument("--node", required=True, help="the box")
-    sign.add_argument("--verb", required=True, help="what it shall do: identify, muster, reload, engine")
+    sign.add_argument(
+        "--verb", required=True, help="what it shall do: identify, muster, reload, engine, gallery"
+    )
     sign.add_argument(
         "--arg", action="append", default=[], metavar="NAME=VALUE", help="an argument of the verb; repeat"
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_app.cli import people_add, people_calibrate
+from edge_app.cli import people_add, people_bundle, people_calibrate
 from edge_app.cli.parsers import add_config_option
 from edge_app.cli.people_text import (
     best_quality,
@@ -50,6 +50,7 @@ def add_parser(subparsers: SubParsers) -> None:
         run=_reembed
     )
     people_calibrate.add_actions(actions)
+    people_bundle.add_actions(actions)
     for command in actions.choices.values():
         add_config_option(command)
         command.add_argument("--json", action="store_true", help="for machines")

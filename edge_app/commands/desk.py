@@ -70,7 +70,8 @@ class CommandDesk:
         node: this box.
         keys: who may give commands.
         counters: the last counter of each key.
-        verbs: what can be asked; each gets the arguments, and returns what the answer carries.
+        verbs: what can be asked; each gets the arguments, and returns what the answer carries; a `note` of
+            it stands in the event as well.
         clock: to tell what has expired.
         answer: publishes (topic, payload, correlation), once.
         submit: hands over an event; may wait.
@@ -206,6 +207,8 @@ class CommandDesk:
         fields: dict[str, Any] = {"verb": command.verb, "outcome": outcome, "by": command.key.name}
         if reason is not None:
             fields["reason"] = reason[:_TEXT]
+        if isinstance(note := data.get("note"), str):
+            fields["note"] = note[:_TEXT]
         self._submit(Event("command", self._clock.mono_ns(), data=fields))
 
     def _response_topic(self, arrival: Arrival) -> str:

@@ -6,13 +6,20 @@
     muster              a muster now, as an event and retained; the answer has the headcount
     reload              read the configuration again; take what can be taken without a restart
     engine  engine=ID   take this engine into use (``cpu``: none); with rollback=true, the one before
+    gallery remove=REF  remove a person from the register
+    gallery bundle=NAME sha256=HEX
+                        take over everybody in this bundle, which lies on the box already; with
+                        replace=true whoever is not in it is removed
 
-Everything else needs hands on the box. An engine is taken into use by the command line's own program,
-in a process of its own, so that every check there is made here as well.
+Everything else needs hands on the box. Engines and people are changed by the command line's own
+program, in a process of its own, so that every check there is made here as well. No picture comes with a
+command: a bundle is carried to the box, and the signature names the one file that is meant.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_app.commands.desk import VerbFailed
 from edge_app.commands.live_keys import changed_keys, is_live, with_live_keys
 from edge_app.config import load_config
+from edge_app.records import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,8 +42,10 @@ if TYPE_CHECKING:
     from edge_app.engines.store import EngineStore
     from edge_app.records import PresenceSnapshot
 
-VERBS: Final = ("identify", "muster", "reload", "engine")
-_ACTIVATE_S: Final = 300
+VERBS: Final = ("identify", "muster", "reload", "engine", "gallery")
+_PROGRAM_S: Final = 900
+_BUNDLE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LAST_WORDS: Final = 180
 
 
@@ -79,7 +89,9 @@ class BoxVerbs:
 
     def table(self) -> dict[str, Verb]:
         """Return the verbs by their names."""
-        return dict(zip(VERBS, (self.identify, self.muster, self.reload, self.engine), strict=True))
+        return dict(
+            zip(VERBS, (self.identify, self.muster, self.reload, self.engine, self.gallery), strict=True)
+        )
 
     def identify(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
         """Say who the box is and how it does."""
@@ -147,22 +159,46 @@ class BoxVerbs:
         known = ("cpu", *(self._engines.ids() if self._engines is not None else ()))
         if not isinstance(wanted, str) or wanted not in known or wanted.startswith("-"):
             raise VerbFailed("there is no such engine on this box")
+        self._program("engine", "activate", wanted)
+
+    def gallery(self, args: Mapping[str, Argument]) -> Mapping[str, Any]:
+        """Change the register of people: remove somebody, or take over a bundle; wholly or not at all."""
+        _only(args, ("remove", "bundle", "sha256", "replace"))
+        ref, bundle, sha256 = args.get("remove"), args.get("bundle"), args.get("sha256")
+        if ref is not None and set(args) == {"remove"}:
+            if not isinstance(ref, str) or not NAME.fullmatch(ref) or ref.startswith("-"):
+                raise VerbFailed("remove names a reference")
+            done = json.loads(self._program("people", "remove", ref, "--json"))
+            return {**done, "note": f"gallery: removed {ref}; version {done['version']}"}
+        if not isinstance(bundle, str) or not _BUNDLE.fullmatch(bundle) or bundle.startswith("-"):
+            raise VerbFailed("give remove (a reference), or bundle (a file's name) and sha256")
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or "remove" in args:
+            raise VerbFailed("a bundle is named by its file and its sha256: 64 hexadecimal digits")
+        if not isinstance(args.get("replace", False), bool):
+            raise VerbFailed("replace is true or false")
+        words = ["people", "import", str(self._config.gallery.bundles / bundle), "--sha256", sha256, "--json"]
+        done = json.loads(self._program(*words, *(["--replace"] if args.get("replace") else [])))
+        changes = f"+{done['added']} ~{done['replaced']} -{done['removed']}"
+        return {**done, "note": f"gallery: {changes} by bundle {sha256[:12]}; version {done['version']}"}
+
+    def _program(self, *words: str) -> str:
+        """Run our own command line; return what it printed.
+
+        Raises:
+            VerbFailed: it failed; in its own words.
+        """
         if self._source is None:
             raise VerbFailed("this box was not started from a configuration file")
-        program = [sys.executable, "-m", "edge_app.cli.main", "engine", "activate", wanted]
+        program = [sys.executable, "-m", "edge_app.cli.main", *words, "--config", str(self._source.resolve())]
         try:
-            done = subprocess.run(  # noqa: S603 - our own program; the name is one of the store's
-                [*program, "--config", str(self._source.resolve())],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_ACTIVATE_S,
-                check=False,
+            done = subprocess.run(  # noqa: S603 - our own program; the words were looked at
+                program, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise VerbFailed(f"the engine could not be tried: {type(error).__name__}") from error
+            raise VerbFailed(f"it could not be done: {type(error).__name__}") from error
         if done.returncode:
             raise VerbFailed(done.stderr.strip()[:_LAST_WORDS] or f"exit status {done.returncode}")
+        return done.stdout
 
 
 def _only(args: Mapping[str, Argument], allowed: tuple[str, ...]) -> None:

@@ -44,6 +44,8 @@ def _needed(config: Config) -> Iterator[_Needed]:
             yield from _secrets(f"{plane}.brokers[{i}]", broker)
     for i, consumer in enumerate(config.delivery.consumers):
         yield f"delivery.consumers[{i}].key_file", consumer.key_file, FILE
+    if config.gallery.bundle_key is not None:
+        yield "gallery.bundle_key", config.gallery.bundle_key, FILE
     for i, signer in enumerate(config.commands.keys):
         yield f"commands.keys[{i}].public_file", signer.public_file, FILE
 

@@ -168,6 +168,12 @@ class GalleryConfig(Section):
     keep_crops: bool = Field(
         default=True, description="keep aligned crops, so that a new model can re-embed everybody"
     )
+    bundles: Path = Field(
+        default=Path("state/bundles"), description="folder of bundles that a command may have taken over"
+    )
+    bundle_key: Path | None = Field(
+        default=None, description="the mine's key for bundles: 32 bytes as 64 hex digits; mode 0600"
+    )
 
 
 class TlsConfig(Section):

@@ -21,7 +21,15 @@ from edge_app.errors import GalleryError
 from edge_app.identity import store
 from edge_app.identity.crops import PngCrops
 from edge_app.identity.people import Person, StoredCrop
-from edge_app.identity.rows import damaged, insert_embedding, photos_by_person, snapshot_from, state_of
+from edge_app.identity.rows import (
+    damaged,
+    insert_embedding,
+    insert_photo,
+    note_change,
+    photos_by_person,
+    read_snapshot,
+    state_of,
+)
 from edge_app.records import PERSON_REF
 
 if TYPE_CHECKING:
@@ -49,8 +57,8 @@ class Gallery:
 
     def __init__(self, *, path: Path, codec: CropCodec | None = None, clock: Clock | None = None) -> None:
         self.path = path
-        self._codec: CropCodec = codec or PngCrops()
-        self._clock = clock or SystemClock()
+        self.codec: CropCodec = codec or PngCrops()
+        self.clock = clock or SystemClock()
 
     def create(self) -> None:
         """Make an empty register unless the file is there.
@@ -121,7 +129,7 @@ class Gallery:
         with store.changing(self.path) as db:
             if expected_version is not None and state_of(db)[1] != expected_version:
                 raise GalleryError("the register was changed by another command meanwhile", fix="try again")
-            now_ms = self._clock.wall().ms
+            now_ms = self.clock.wall().ms
             self._insert_person(db, ref, name, now_ms)
             for photo in photos:
                 self._insert_photo(db, ref, photo, now_ms)
@@ -145,24 +153,8 @@ class Gallery:
             GalleryError: somebody has no embedding by this model, a vector is damaged, or the file
                 cannot be read.
         """
-        key = (model_sha256, preprocess_sha256)
         with store.reading(self.path) as db:
-            identity = state_of(db)
-            everybody = [row[0] for row in db.execute("SELECT ref FROM person ORDER BY ref")]
-            rows = db.execute(
-                "SELECT photo.ref, vector, crc32 FROM embedding JOIN photo ON photo.id = embedding.photo"
-                " WHERE model_sha256 = ? AND preprocess_sha256 = ? ORDER BY photo.ref, photo.id",
-                key,
-            ).fetchall()
-        missing = sorted(set(everybody) - {row[0] for row in rows})
-        if missing:
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")  # noqa: PLR2004
-            raise GalleryError(
-                f"{len(missing)} of {len(everybody)} people in {self.path} have no embedding by the model"
-                f" {model_sha256[:12]} with preprocessing {preprocess_sha256[:12]}: {shown}",
-                fix="run `dsr-edge people reembed`",
-            )
-        return snapshot_from(self.path, identity, everybody, rows, key)
+            return read_snapshot(db, self.path, (model_sha256, preprocess_sha256))
 
     def crops(self) -> Iterator[StoredCrop]:
         """Yield every photo's crop, by reference, None where it was not kept.
@@ -173,12 +165,12 @@ class Gallery:
         with store.reading(self.path) as db:
             rows = db.execute("SELECT id, ref, aligned_by, crop_codec, crop FROM photo ORDER BY ref, id")
             for photo, ref, aligned_by, codec, blob in rows:
-                if codec not in (None, self._codec.name):
+                if codec not in (None, self.codec.name):
                     raise GalleryError(
-                        f"crops of {ref} were written as {codec!r}, not {self._codec.name!r}",
+                        f"crops of {ref} were written as {codec!r}, not {self.codec.name!r}",
                         fix="use the key or program version that wrote them",
                     )
-                crop = None if codec is None else self._codec.decode(blob)
+                crop = None if codec is None else self.codec.decode(blob)
                 yield StoredCrop(photo, ref, aligned_by, crop)
 
     def store_embeddings(self, embeddings: Mapping[int, Embedding], *, expected_version: int) -> int:
@@ -198,7 +190,7 @@ class Gallery:
             return self._changed(db, "reembed", None)
 
     def changes(self) -> tuple[tuple[int, str, str | None, int | None], ...]:
-        """Return what was done: (version, ``add`` ``remove`` or ``reembed``, reference, wall ms)."""
+        """Return what was done: (version, ``add`` ``import`` ``remove`` ``reembed``, reference, ms)."""
         with store.reading(self.path) as db:
             return tuple(db.execute("SELECT version, what, ref, wall_ms FROM change ORDER BY version"))
 
@@ -233,34 +225,20 @@ class Gallery:
             raise _other_name(ref)
 
     def _insert_photo(self, db: sqlite3.Connection, ref: str, photo: NewPhoto, now_ms: int | None) -> None:
-        owner = db.execute("SELECT ref FROM photo WHERE source_sha256 = ?", (photo.source_sha256,)).fetchone()
-        if owner is not None:
-            raise GalleryError(
-                f"{photo.source_name} is already registered for {owner[0]}",
-                fix="leave it out, or remove that person",
-            )
-        crop = None if photo.crop is None else self._codec.encode(photo.crop)
-        cursor = db.execute(
-            "INSERT INTO photo (ref, source_name, source_sha256, quality, aligned_by,"
-            " crop_codec, crop, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                ref,
-                photo.source_name,
-                photo.source_sha256,
-                json.dumps(asdict(photo.quality), default=float),
-                photo.embedding.preprocess_sha256,
-                None if crop is None else self._codec.name,
-                crop,
-                now_ms,
-            ),
+        number = insert_photo(
+            db,
+            self.codec,
+            ref=ref,
+            source=(photo.source_name, photo.source_sha256),
+            quality=json.dumps(asdict(photo.quality), default=float),
+            aligned_by=photo.embedding.preprocess_sha256,
+            crop=photo.crop,
+            now_ms=now_ms,
         )
-        insert_embedding(db, int(cursor.lastrowid or 0), photo.embedding)
+        insert_embedding(db, number, photo.embedding)
 
     def _changed(self, db: sqlite3.Connection, what: str, ref: str | None) -> int:
-        db.execute("UPDATE gallery SET version = version + 1")
-        version = state_of(db)[1]
-        db.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (version, what, ref, self._clock.wall().ms))
-        return version
+        return note_change(db, what, ref, self.clock.wall().ms)
 
 
 def _check_person(ref: str, name: str) -> None:

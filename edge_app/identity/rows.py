@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from edge_app.identity.crops import Crop, CropCodec
     from edge_app.records import Embedding
 
 
@@ -38,13 +39,13 @@ def photos_by_person(db: sqlite3.Connection) -> dict[str, list[PhotoInfo]]:
         " FROM photo ORDER BY id"
     ):
         info = PhotoInfo(
-            photo, source, sha256, _quality(quality), bool(has_crop), tuple(models.get(photo, ())), added
+            photo, source, sha256, quality_from(quality), bool(has_crop), tuple(models.get(photo, ())), added
         )
         result.setdefault(ref, []).append(info)
     return result
 
 
-def _quality(text: str) -> Quality:
+def quality_from(text: str) -> Quality:
     """Read a quality; numbers that this version does not know are left out."""
     known = {field.name for field in fields(Quality)} - {"rejection"}
     return Quality(**{key: value for key, value in json.loads(text).items() if key in known})
@@ -57,6 +58,77 @@ def insert_embedding(db: sqlite3.Connection, photo: int, embedding: Embedding) -
         "INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?, ?)",
         (photo, embedding.model_sha256, embedding.preprocess_sha256, blob, zlib.crc32(blob)),
     )
+
+
+def insert_photo(
+    db: sqlite3.Connection,
+    codec: CropCodec,
+    *,
+    ref: str,
+    source: tuple[str, str],
+    quality: str,
+    aligned_by: str,
+    crop: Crop | None,
+    now_ms: int | None,
+) -> int:
+    """Store a photo of somebody who is registered; return its id.
+
+    Args:
+        db: within a transaction.
+        codec: how the crop is written.
+        ref: whose it is.
+        source: file name and SHA-256 of the photo.
+        quality: as JSON.
+        aligned_by: SHA-256 of the preprocessing that made the crop.
+        crop: None where crops are not kept.
+        now_ms: wall time, None where there is none.
+
+    Raises:
+        GalleryError: the photo is registered already.
+    """
+    owner = db.execute("SELECT ref FROM photo WHERE source_sha256 = ?", (source[1],)).fetchone()
+    if owner is not None:
+        raise GalleryError(
+            f"{source[0]} is already registered for {owner[0]}", fix="leave it out, or remove that person"
+        )
+    blob = None if crop is None else codec.encode(crop)
+    cursor = db.execute(
+        "INSERT INTO photo (ref, source_name, source_sha256, quality, aligned_by,"
+        " crop_codec, crop, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (ref, *source, quality, aligned_by, None if blob is None else codec.name, blob, now_ms),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def note_change(db: sqlite3.Connection, what: str, ref: str | None, wall_ms: int | None) -> int:
+    """Count one change of the register, with a line in its list of changes; return the new version."""
+    db.execute("UPDATE gallery SET version = version + 1")
+    version = state_of(db)[1]
+    db.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (version, what, ref, wall_ms))
+    return version
+
+
+def read_snapshot(db: sqlite3.Connection, path: Path, key: tuple[str, str]) -> GallerySnapshot:
+    """Return all embeddings made by the model and preprocessing `key`, ready for matching.
+
+    Raises:
+        GalleryError: somebody has no embedding by this model, or a vector is damaged.
+    """
+    everybody = [row[0] for row in db.execute("SELECT ref FROM person ORDER BY ref")]
+    rows = db.execute(
+        "SELECT photo.ref, vector, crc32 FROM embedding JOIN photo ON photo.id = embedding.photo"
+        " WHERE model_sha256 = ? AND preprocess_sha256 = ? ORDER BY photo.ref, photo.id",
+        key,
+    ).fetchall()
+    missing = sorted(set(everybody) - {row[0] for row in rows})
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")  # noqa: PLR2004
+        raise GalleryError(
+            f"{len(missing)} of {len(everybody)} people in {path} have no embedding by the model"
+            f" {key[0][:12]} with preprocessing {key[1][:12]}: {shown}",
+            fix="run `dsr-edge people reembed`",
+        )
+    return snapshot_from(path, state_of(db), everybody, rows, key)
 
 
 def snapshot_from(

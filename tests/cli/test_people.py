@@ -259,3 +259,36 @@ def test_table_is_aligned_and_has_no_trailing_blanks() -> None:
 def test_empty_roster_is_a_header() -> None:
     """The surface can read it."""
     assert roster_csv([]) == "reference,name\n"
+
+
+def test_people_travel_in_a_bundle(
+    command: Callable[..., int],
+    config: Path,
+    demo_photos: Mapping[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exported, removed, taken over again by the digest that was printed; without a key, told how to make it."""
+    assert 0 == command("add", "--ref", "c-1", "--name", "Ann", demo_photos["obama"])
+    bundle = tmp_path / "people.bundle"
+    with pytest.raises(ConfigError, match="no key for bundles"):
+        command("export", "--out", bundle)
+    key = tmp_path / "bundle.key"
+    key.write_text("ab" * 32, encoding="ascii")
+    key.chmod(0o600)
+    text = config.read_text().replace("state/people.db,", f"state/people.db, bundle_key: {key},")
+    config.write_text(text)
+    capsys.readouterr()
+    assert 0 == command("export", "--out", bundle, "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert 0 == command("remove", "c-1")
+    with pytest.raises(GalleryError, match="not the file"):
+        command("import", bundle, "--sha256", "0" * 64)
+    capsys.readouterr()
+    assert 0 == command("import", bundle, "--sha256", made["sha256"], "--json")
+    done = json.loads(capsys.readouterr().out)
+    assert (1, 0, 2, 3) == (done["added"], done["embedded"], done["previous_version"], done["version"])
+    assert 0 == command("import", bundle)
+    assert "1 as before" in capsys.readouterr().out
+    assert 0 == command("export", "c-1", "--out", bundle)
+    assert "sha256 " in capsys.readouterr().out

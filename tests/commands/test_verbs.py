@@ -10,7 +10,7 @@ import yaml
 
 from edge_app.clock import SystemClock
 from edge_app.commands.desk import VerbFailed
-from edge_app.commands.verbs import BoxVerbs
+from edge_app.commands.verbs import VERBS, BoxVerbs
 from edge_app.config.load import load_config
 from edge_app.config.schema import Config
 from edge_app.delivery.event import EnvelopeContext
@@ -82,7 +82,7 @@ def test_a_muster_that_does_not_come_is_a_failure(verbs: Callable[..., BoxVerbs]
         verbs(muster_now=lambda: None).muster({})
 
 
-@pytest.mark.parametrize("verb", ["identify", "muster", "reload", "engine"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_arguments_that_a_verb_does_not_have_are_refused(verbs: Callable[..., BoxVerbs], verb: str) -> None:
     """A typing error must not be taken for something else."""
     with pytest.raises(VerbFailed, match="unknown arguments: x"):
@@ -128,6 +128,45 @@ def test_an_activation_that_fails_says_why(verbs: Callable[..., BoxVerbs]) -> No
     """The command line's own words: here its configuration is missing."""
     with pytest.raises(VerbFailed, match="DSR-100"):
         verbs().engine({"engine": "cpu"})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"remove": 7},
+        {"remove": "--json"},
+        {"remove": "a/b"},
+        {"remove": "a", "replace": True},
+        {"remove": "a", "bundle": "p.bundle", "sha256": "0" * 64},
+        {"bundle": "p.bundle"},
+        {"bundle": "p.bundle", "sha256": "0" * 63},
+        {"bundle": "p.bundle", "sha256": "A" * 64},
+        {"bundle": "../people.db", "sha256": "0" * 64},
+        {"bundle": "/etc/passwd", "sha256": "0" * 64},
+        {"bundle": "--replace", "sha256": "0" * 64},
+        {"bundle": ".hidden", "sha256": "0" * 64},
+        {"bundle": "", "sha256": "0" * 64},
+        {"bundle": "p.bundle", "sha256": "0" * 64, "replace": 1},
+        {"bundle": "p.bundle", "sha256": "0" * 64, "replace": "yes"},
+    ],
+)
+def test_only_one_person_or_one_named_file_can_change_the_register(
+    verbs: Callable[..., BoxVerbs], args: dict[str, Any]
+) -> None:
+    """No other file than one of the folder, by its digest; no option of the program behind it."""
+    with pytest.raises(VerbFailed) as caught:
+        verbs().gallery(args)
+    assert "DSR-" not in str(caught.value)
+
+
+def test_a_change_of_the_register_that_fails_says_why(verbs: Callable[..., BoxVerbs], tmp_path: Path) -> None:
+    """The command line's own words: nobody is registered, no key for bundles."""
+    write_config(tmp_path / "box.yaml")
+    with pytest.raises(VerbFailed, match="nobody is registered"):
+        verbs().gallery({"remove": "card-1"})
+    with pytest.raises(VerbFailed, match="not started from a configuration file"):
+        verbs(source=None).gallery({"remove": "card-1"})
 
 
 def write_config(path: Path, **changes: Any) -> None:

@@ -44,6 +44,8 @@ def check_secrets(config_path: Path, config: Config) -> Iterator[Finding]:
 def _secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     yield "gallery.path", config.gallery.path
     yield "delivery.outbox", config.delivery.outbox
+    if config.gallery.bundle_key is not None:
+        yield "gallery.bundle_key", config.gallery.bundle_key
     for i, broker in enumerate(config.delivery.brokers):
         if broker.password_file is not None:
             yield f"delivery.brokers[{i}].password_file", broker.password_file
