@@ -25,6 +25,7 @@ from edge_app.errors import OutboxFull
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from edge_app.faces.stage import FaceStage
 from edge_app.faces.track import Tracker
+from edge_app.health.pulse import Pulse
 from edge_app.identity.calibration import path_beside
 from edge_app.identity.gallery import Gallery
 from edge_app.identity.live import LiveMatcher
@@ -131,6 +132,7 @@ class Parts:
         self._stages: list[FaceStage] = []
         self._identity = IdentityStage(self._matcher, options=wiring.vote_options(config))
         self._desk = self._make_desk()
+        self._pulse = Pulse(folder=config.delivery.outbox.parent, counts=self._counts)
         self._delivery.start()
         self._sparkplug = self._make_sparkplug()
         zones = {camera.name: camera.zone for camera in config.cameras}
@@ -370,15 +372,20 @@ class Parts:
         for _ in range(self._cards.qsize()):
             self._presence.muster.cards(self._cards.get(), now_ns=now_ns)
         now = self._presence.tick(now_ns)
-        for event in now.events:
+        for event in (*now.events, *self._pulse.tick(now_ns)):
             self.submit(event)
         asked = [self._muster_asked.get() for _ in range(self._muster_asked.qsize())]
         self._delivery.publish_muster(now.snapshot, as_event=now.muster_due or bool(asked))
         for answer in asked:
             answer.put(now.snapshot)
+        self._delivery.set_measures(self._pulse.measures)
         if self._sparkplug is not None:
             self._sparkplug.muster(now.snapshot)
-            self._sparkplug.box(self._delivery.status(), self._context)
+            self._sparkplug.box(self._delivery.status(), self._context, self._pulse.measures)
+
+    def _counts(self) -> dict[str, int]:
+        commands = {} if self._desk is None else self._desk.status.counts()
+        return {"receipts_refused": self._delivery.status().rejected_receipts, **commands}
 
     def _backend_changed(self, backend: str, previous: str, reason: str) -> None:
         """Let every event from now on name the engine that is in use; between two frames."""

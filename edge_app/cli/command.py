@@ -88,11 +88,12 @@ def _sign(args: argparse.Namespace) -> int:
 
 
 def _argument(text: str) -> tuple[str, Argument]:
-    """Return name and value of ``NAME=VALUE``: true, false and null mean that, digits a number."""
+    """Return name and value of ``NAME=VALUE``: true, false and null mean that, all else is text.
+
+    Digits as well: a card's number is a reference, and 0012 is not 12.
+    """
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--arg takes NAME=VALUE; received {text!r:.60}", fix="e.g. --arg rollback=true")
     words: dict[str, Argument] = {"true": True, "false": False, "null": None}
-    if value in words:
-        return name, words[value]
-    return name, int(value) if value.lstrip("-").isdecimal() and value.isascii() else value
+    return name, words.get(value, value)

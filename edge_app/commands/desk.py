@@ -58,8 +58,14 @@ class DeskStatus:
     done: int = 0
     failed: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    refusals: int = 0
     strangers: int = 0
     overflowed: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return them as numbers of the box's health; any thread."""
+        refused = self.refusals + self.overflowed
+        return {"commands_done": self.done, "commands_failed": self.failed, "commands_refused": refused}
 
 
 class CommandDesk:
@@ -180,6 +186,7 @@ class CommandDesk:
         self._say(arrival, command, "done" if reason is None else "failed", reason, data)
 
     def _refuse(self, arrival: Arrival, command: Command | None, reason: str) -> None:
+        self.status.refusals += 1
         self.status.refused[reason] = self.status.refused.get(reason, 0) + 1
         if command is None:
             self.status.strangers += 1

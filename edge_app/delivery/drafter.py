@@ -9,6 +9,7 @@ from edge_app.delivery.timefix import wall_at
 from edge_app.delivery.uuid7 import Uuid7Maker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from edge_app.clock import Clock
@@ -19,10 +20,11 @@ _NS_PER_MS: Final = 1_000_000
 
 
 class Drafter:
-    """Makes drafts that say `context` about the box; safe from any thread."""
+    """Makes drafts that say `context` about the box; safe from any thread. `measures` go into its state."""
 
     def __init__(self, *, context: EnvelopeContext, clock: Clock) -> None:
         self.context = context
+        self.measures: Mapping[str, float] = {}
         self._clock = clock
         self._ids = Uuid7Maker()
 

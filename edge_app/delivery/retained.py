@@ -11,6 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_app.clock import WallTime
     from edge_app.delivery.event import EnvelopeContext
     from edge_app.delivery.options import DeliveryStatus
@@ -71,7 +73,13 @@ def gone_document(*, context: EnvelopeContext, reason: str) -> bytes:
 
 
 def state_document(
-    *, context: EnvelopeContext, status: DeliveryStatus, version: str, mono_ns: int, wall: WallTime
+    *,
+    context: EnvelopeContext,
+    status: DeliveryStatus,
+    version: str,
+    mono_ns: int,
+    wall: WallTime,
+    measures: Mapping[str, float],
 ) -> bytes:
     """Return the state of a box that is there."""
     alarm, presence, sighting, health = status.backlog
@@ -94,6 +102,7 @@ def state_document(
             "lost": status.lost,
             "parked": status.parked,
             "silent_consumers": status.silent,
+            "measures": dict(measures),
         }
     )
 

@@ -27,7 +27,7 @@ from edge_app.errors import OutboxError, OutboxFull
 from edge_app.records import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from edge_app.clock import Clock
@@ -163,6 +163,10 @@ class Delivery:
     def set_context(self, context: EnvelopeContext) -> None:
         """Let events submitted from now on say `context` about the box."""
         self._draft.context = context
+
+    def set_measures(self, measures: Mapping[str, float]) -> None:
+        """Let the box's state say these numbers about its health."""
+        self._draft.measures = measures
 
     @property
     def clean_before(self) -> bool:

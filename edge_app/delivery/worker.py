@@ -254,6 +254,7 @@ class Worker:
         document = state_document(
             context=self._draft.context,
             status=self.status,
+            measures=self._draft.measures,
             version=self._options.version,
             mono_ns=now,
             wall=self._clock.wall(),

@@ -30,6 +30,8 @@ NODE_METRICS: Final = (
     (REBIRTH, DataType.BOOLEAN, "write true: all birth certificates are sent again"),
     ("Properties/Software", DataType.STRING, "dsr-edge and its version"),
     ("Presence/Headcount", DataType.INT64, "people the box counts: the named and the unknown"),
+    ("Presence/Headcount Low", DataType.INT64, "at least so many; null until it is worked out"),
+    ("Presence/Headcount High", DataType.INT64, "at most so many"),
     ("Presence/Named", DataType.INT64, "registered people among them"),
     ("Presence/Unknown", DataType.INT64, "people among them whom nobody registered"),
     ("Presence/People", DataType.STRING, "references of the registered people, sorted, by commas"),
@@ -40,6 +42,11 @@ NODE_METRICS: Final = (
     ("Delivery/Oldest Age", DataType.INT64, "age of the oldest of them, seconds; null without any"),
     ("Delivery/Lost", DataType.INT64, "events evicted and reported as a gap since the start"),
     ("Delivery/Parked", DataType.INT64, "events that the broker would not have"),
+    ("Health/Temperature", DataType.DOUBLE, "hottest sensor, degrees Celsius; null where there is none"),
+    ("Health/Disk Free", DataType.INT64, "room on the disk of the outbox, MB"),
+    ("Health/Memory", DataType.INT64, "memory of the box's software, MB"),
+    ("Commands/Done", DataType.INT64, "signed commands obeyed since the start; null without a key"),
+    ("Commands/Refused", DataType.INT64, "commands refused since the start, those of strangers as well"),
     ("Clock/Quality", DataType.STRING, "sync, holdover or none; with none, timestamps count from the boot"),
     ("Engine/Backend", DataType.STRING, "what runs the recogniser"),
     ("Engine/Model", DataType.STRING, "SHA-256 of its model"),
@@ -50,6 +57,7 @@ DEVICE_METRICS: Final = (
     (DEVICE_REBIRTH, DataType.BOOLEAN, "write true: this camera's birth certificate is sent again"),
     ("Zone", DataType.STRING, "the zone that it watches"),
     ("Sees", DataType.BOOLEAN, "whether it gives usable pictures; null until it is known"),
+    ("Impaired", DataType.STRING, "what is wrong although it sees: lamp_out, moved, glare; null if nothing"),
     ("Blind Since", DataType.DATETIME, "since when it does not; null while it does"),
     ("Blind Reason", DataType.STRING, "why it does not; null while it does"),
     ("Presence/Count", DataType.INT64, "people last seen by this camera"),
@@ -144,6 +152,8 @@ def of_muster(snapshot: PresenceSnapshot, cameras: Iterable[str]) -> tuple[Chang
     now = snapshot.mono_ns
     values: dict[str, Value] = {
         "Presence/Headcount": snapshot.headcount,
+        "Presence/Headcount Low": None if snapshot.count is None else snapshot.count.low,
+        "Presence/Headcount High": None if snapshot.count is None else snapshot.count.high,
         "Presence/Named": len(snapshot.people),
         "Presence/Unknown": len(snapshot.unknown),
         "Presence/People": ",".join(people),
@@ -154,11 +164,17 @@ def of_muster(snapshot: PresenceSnapshot, cameras: Iterable[str]) -> tuple[Chang
         camera_change(state.camera, now, since=state.blind_since_ns, reason=state.reason)
         for state in snapshot.cameras
     )
-    return (Change(None, now, values), *counts, *states)
+    impaired = tuple(Change(one.camera, now, {"Impaired": one.impaired}) for one in snapshot.cameras)
+    return (Change(None, now, values), *counts, *states, *impaired)
 
 
 def of_box(
-    *, mono_ns: int, status: DeliveryStatus, quality: WallQuality, context: EnvelopeContext
+    *,
+    mono_ns: int,
+    status: DeliveryStatus,
+    quality: WallQuality,
+    context: EnvelopeContext,
+    measures: Mapping[str, float],
 ) -> tuple[Change, ...]:
     """Return what delivery, the clock and the recogniser say about the box."""
     age = status.oldest_age_s
@@ -168,6 +184,11 @@ def of_box(
         "Delivery/Oldest Age": None if age is None or not status.waiting else int(age),
         "Delivery/Lost": status.lost,
         "Delivery/Parked": status.parked,
+        "Health/Temperature": _number(measures.get("cpu_c")),
+        "Health/Disk Free": _whole(measures.get("disk_free_mb")),
+        "Health/Memory": _whole(measures.get("memory_mb")),
+        "Commands/Done": _whole(measures.get("commands_done")),
+        "Commands/Refused": _whole(measures.get("commands_refused")),
         "Clock/Quality": quality.value,
         "Engine/Backend": context.backend,
         "Engine/Model": context.model_sha,

@@ -27,7 +27,7 @@ from edge_app.sparkplug.node import EdgeNode
 from edge_app.sparkplug.topics import state_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge_app.clock import Clock
     from edge_app.delivery.event import EnvelopeContext
@@ -122,13 +122,17 @@ class SparkplugPlane:
         """Take note of who is there; returns at once and never fails."""
         self._observe(lambda: of_muster(snapshot, self._cameras))
 
-    def box(self, status: DeliveryStatus, context: EnvelopeContext) -> None:
+    def box(self, status: DeliveryStatus, context: EnvelopeContext, measures: Mapping[str, float]) -> None:
         """Take note of the box's own state, every five seconds; returns at once and never fails."""
         now = self._clock.mono_ns()
         if self._boxed_ns is None or now - self._boxed_ns >= _BOX_EVERY_NS:
             self._boxed_ns = now
             quality = self._clock.wall().quality
-            self._observe(lambda: of_box(mono_ns=now, status=status, quality=quality, context=context))
+            self._observe(
+                lambda: of_box(
+                    mono_ns=now, status=status, quality=quality, context=context, measures=measures
+                )
+            )
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Send the death certificate, disconnect and end; return whether that was done in time."""

@@ -268,7 +268,7 @@ def test_people_travel_in_a_bundle(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exported, removed, taken over again by the digest that was printed; without a key, told how to make it."""
+    """Exported, removed, taken over again by the digest that was printed; without a key, told how."""
     assert 0 == command("add", "--ref", "c-1", "--name", "Ann", demo_photos["obama"])
     bundle = tmp_path / "people.bundle"
     with pytest.raises(ConfigError, match="no key for bundles"):

@@ -10,7 +10,7 @@ import pytest
 from edge_app.clock import WallQuality
 from edge_app.delivery.event import ENVELOPE, KINDS, EnvelopeContext
 from edge_app.delivery.options import DeliveryStatus
-from edge_app.records import CameraState, Event, PersonSeen, PresenceSnapshot
+from edge_app.records import CameraState, Event, HeadCount, PersonSeen, PresenceSnapshot
 from edge_app.sparkplug.metrics import (
     DEVICE_METRICS,
     NODE_METRICS,
@@ -113,23 +113,32 @@ def test_a_muster_counts_the_box_and_each_camera() -> None:
     """People by the camera that saw them last."""
     people = (PersonSeen("B", "t1", "z1", "cam1", 1, 2, 0.5), PersonSeen("A", "t2", "z2", "cam2", 1, 2, 0.5))
     unknown = (PersonSeen(None, "t3", "z1", "cam1", 1, 2, None),)
-    states = (CameraState("cam1", "z1"), CameraState("cam2", "z2", blind_since_ns=3, reason="dark"))
-    snapshot = PresenceSnapshot(9, people, unknown, states)
+    states = (
+        CameraState("cam1", "z1", impaired="lamp_out"),
+        CameraState("cam2", "z2", blind_since_ns=3, reason="dark"),
+    )
+    snapshot = PresenceSnapshot(9, people, unknown, states, count=HeadCount(best=3, low=2, high=5))
     changes = of_muster(snapshot, ("cam1", "cam2"))
 
-    expected = {"Headcount": 3, "Named": 2, "Unknown": 1, "People": "A,B"}
+    expected = {"Headcount": 3, "Headcount Low": 2, "Headcount High": 5}
+    expected |= {"Named": 2, "Unknown": 1, "People": "A,B"}
     assert {f"Presence/{k}": v for k, v in expected.items()} == merged(changes, None)
-    assert (2, True) == tuple(merged(changes, "cam1")[k] for k in ("Presence/Count", "Sees"))
+    assert (2, True, "lamp_out") == tuple(
+        merged(changes, "cam1")[k] for k in ("Presence/Count", "Sees", "Impaired")
+    )
     assert (1, False, 3) == tuple(
         merged(changes, "cam2")[k] for k in ("Presence/Count", "Sees", "Blind Since")
     )
 
 
 def test_the_box_says_how_delivery_clock_and_recogniser_are() -> None:
-    """Backlog, loss, the clock's quality, backend, model, gallery."""
+    """Backlog, loss, heat, room, commands, the clock's quality, backend, model, gallery."""
     status = DeliveryStatus(True, "b", (1, 2, 3, 4), 9, 12.7, 0, 0, 0, 0, 5, 6, 0, 1, None)
     context = EnvelopeContext("s", "n", "boot", backend="onnxruntime", model_sha="ab", gallery_version=4)
-    values = merged(of_box(mono_ns=1, status=status, quality=WallQuality.NONE, context=context), None)
+    measures = {"cpu_c": 61.5, "disk_free_mb": 7, "memory_mb": 8, "commands_done": 2, "commands_refused": 3}
+    values = merged(
+        of_box(mono_ns=1, status=status, quality=WallQuality.NONE, context=context, measures=measures), None
+    )
 
     assert {
         "Delivery/Connected": True,
@@ -137,8 +146,32 @@ def test_the_box_says_how_delivery_clock_and_recogniser_are() -> None:
         "Delivery/Oldest Age": 12,
         "Delivery/Lost": 6,
         "Delivery/Parked": 5,
+        "Health/Temperature": 61.5,
+        "Health/Disk Free": 7,
+        "Health/Memory": 8,
+        "Commands/Done": 2,
+        "Commands/Refused": 3,
         "Clock/Quality": "none",
         "Engine/Backend": "onnxruntime",
         "Engine/Model": "ab",
         "Gallery/Version": 4,
     } == values
+
+
+def test_what_the_box_does_not_measure_is_null() -> None:
+    """No sensor, no key for commands: a host sees that nothing is known, not zero."""
+    status = DeliveryStatus(True, "b", (0, 0, 0, 0), 0, None, 0, 0, 0, 0, 0, 0, 0, 1, None)
+    context = EnvelopeContext("s", "n", "boot")
+    values = merged(
+        of_box(mono_ns=1, status=status, quality=WallQuality.SYNC, context=context, measures={}), None
+    )
+
+    assert {None} == {values[name] for name in ("Health/Temperature", "Commands/Done", "Commands/Refused")}
+
+
+def test_every_group_that_a_host_needs_has_its_metrics() -> None:
+    """Presence, headcount, last sighting, health of cameras and of the box, engine, gallery."""
+    node = {name.split("/")[0] for name in NODE_NAMES}
+    assert {"Presence", "Alarms", "Delivery", "Health", "Commands", "Clock", "Engine", "Gallery"} <= node
+    assert {"Sees", "Impaired", "Blind Since", "Blind Reason", "Presence/Count"} <= DEVICE_NAMES
+    assert {"Sighting/Person", "Sighting/Zone", "Sighting/Score", "Sighting/Decision"} <= DEVICE_NAMES
