@@ -42,6 +42,11 @@ def segments_cross(a: Point, b: Point, c: Point, d: Point) -> bool:
     return any(side == 0 and _between(start, end, point) for side, start, end, point in touching)
 
 
+def properly_cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Return whether a-b and c-d cross; touching does not count."""
+    return cross(c, d, a) * cross(c, d, b) < 0 and cross(a, b, c) * cross(a, b, d) < 0
+
+
 def area_of(corners: Sequence[Point]) -> float:
     """Return the area of a polygon, a share of the picture; wrong if its sides cross."""
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in _sides(corners))) / 2
@@ -79,7 +84,7 @@ def areas_overlap(one: Sequence[Point], other: Sequence[Point]) -> bool:
         return True
     if any(contains(one, p) and distance_to_edge(one, p) > eps for p in other):
         return True
-    if any(_properly_cross(*s, *t) for s in _sides(one) for t in _sides(other)):
+    if any(properly_cross(*s, *t) for s in _sides(one) for t in _sides(other)):
         return True
     middle = _inner_point(one)  # the same area twice: no corner is inside, no side crosses properly
     return contains(other, middle) and distance_to_edge(other, middle) > eps
@@ -96,10 +101,6 @@ def _inner_point(corners: Sequence[Point]) -> Point:
         if (a[1] > y) != (b[1] > y)
     )
     return (xs[0] + xs[1]) / 2, y
-
-
-def _properly_cross(a: Point, b: Point, c: Point, d: Point) -> bool:
-    return cross(c, d, a) * cross(c, d, b) < 0 and cross(a, b, c) * cross(a, b, d) < 0
 
 
 def _sides(corners: Sequence[Point]) -> list[tuple[Point, Point]]:

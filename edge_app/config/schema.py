@@ -6,6 +6,7 @@ camera or a file, and nothing else in the program reads a configuration file.
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,15 +93,27 @@ class CameraConfig(Section):
     @model_validator(mode="after")
     def _portals_do_not_contradict(self) -> CameraConfig:
         refuse_twins(f"portals of camera {self.name}", [portal.name for portal in self.portals])
+        for portal in self.portals:
+            zone = portal.zone or self.zone
+            if portal.beyond == zone:
+                msg = f"portal {portal.name} leads from {zone} to {zone}; give another `beyond`, or none"
+                raise ValueError(msg)
+        lines = [(portal.name, portal.line) for portal in self.portals if portal.line is not None]
+        for (name, line), (other, across) in combinations(lines, 2):
+            if plane.properly_cross(*line, *across):
+                msg = (
+                    f"the lines {name} and {other} of camera {self.name} cross:"
+                    " where they do nobody can say where one is; give lines that do not"
+                )
+                raise ValueError(msg)
         areas = [portal for portal in self.portals if portal.area is not None]
-        for number, one in enumerate(areas):
-            for other in areas[number + 1 :]:
-                if plane.areas_overlap(one.area or (), other.area or ()):
-                    msg = (
-                        f"the areas {one.name} and {other.name} of camera {self.name} overlap:"
-                        " nobody can be in two zones; give areas that do not"
-                    )
-                    raise ValueError(msg)
+        for one, two in combinations(areas, 2):
+            if plane.areas_overlap(one.area or (), two.area or ()):
+                msg = (
+                    f"the areas {one.name} and {two.name} of camera {self.name} overlap:"
+                    " nobody can be in two zones; give areas that do not"
+                )
+                raise ValueError(msg)
         return self
 
 

@@ -99,6 +99,22 @@ def test_areas_of_one_camera_must_not_overlap() -> None:
         )
 
 
+def test_lines_of_one_camera_must_not_cross() -> None:
+    """Where they did nobody could say where one is; lines that meet at an end make a corner."""
+    one = {"name": "a", "line": ((0.2, 0.2), (0.8, 0.8)), "inside": (0.9, 0.1), "zone": "x"}
+    other = {"name": "b", "line": ((0.2, 0.8), (0.8, 0.2)), "inside": (0.1, 0.1), "zone": "y"}
+    with pytest.raises(ValidationError, match=r"lines a and b of camera cam cross"):
+        CameraConfig.model_validate(camera(one, other))
+    corner = {**other, "line": ((0.8, 0.8), (0.8, 0.2)), "inside": (0.1, 0.5)}
+    assert 2 == len(CameraConfig.model_validate(camera(one, corner)).portals)
+
+
+def test_portal_from_a_zone_to_itself_is_refused() -> None:
+    """Nobody would ever go anywhere by it."""
+    with pytest.raises(ValidationError, match="leads from z1 to z1"):
+        CameraConfig.model_validate(camera({"name": "p", **LINE, "beyond": "z1"}))
+
+
 @pytest.mark.parametrize("where", ["camera", "zone", "beyond"])
 def test_zone_that_is_not_listed_is_refused(where: str) -> None:
     """Where zones are listed, a slip of the pen is found at the start."""

@@ -78,6 +78,29 @@ def test_tiny_and_huge_pictures_do_no_harm(
     assert [] == [event for event in listener.of("sighting") if event["decision"] == "named"]
 
 
+def test_a_picture_that_changes_its_size_sends_nobody_through_a_gate(
+    rig: BoxRig, listener: Listener, clip: Path, tmp_path: Path
+) -> None:
+    """Half of the way the camera gives another resolution: the face is elsewhere, and nobody has gone out."""
+    folder = tmp_path / "changing"
+    folder.mkdir()
+    for number, path in enumerate(sorted(clip.iterdir())[:24]):
+        picture = cv2.imread(str(path))
+        if number >= 12:
+            side = picture.shape[1] // 2
+            picture = cv2.copyMakeBorder(picture, 0, 0, side, side, cv2.BORDER_REPLICATE)
+        cv2.imwrite(str(folder / path.name), picture)
+    rig.watch(folder, fps=10)
+    rig.config["cameras"][0]["portals"] = [
+        {"name": "gate", "line": [[0.9, 0.0], [0.9, 1.0]], "inside": [0.1, 0.5]}
+    ]
+    assert rig.start().wait(90) == 0, rig.log()
+    listener.wait_for(lambda: listener.of("box_stop"))
+    assert "picture_changed" in rig.log()
+    assert listener.of("sighting")
+    assert [] == [event for event in listener.of("presence") if event["change"] in ("left", "moved")]
+
+
 def test_a_missing_model_is_named(rig: BoxRig, clip: Path, tmp_path: Path) -> None:
     """The message has the path and what to do."""
     rig.watch(clip)

@@ -451,6 +451,18 @@ def test_shift_that_ends_expires_whoever_was_not_seen_in_it() -> None:
     assert (True, False) == (muster.shift_has_begun(), muster.shift_has_begun())
 
 
+@pytest.mark.parametrize("jump_h", [-24 * 365, -9, 9, 24 * 365 * 5])
+def test_clock_that_jumps_expires_nobody_who_was_just_seen(jump_h: int) -> None:
+    """Years back, a shift back, a shift on, to 2031: whoever was seen a minute ago stays, with that age."""
+    muster = Muster(zones=ZONES, shifts=Shifts(begins=("06:00", "14:00", "22:00")), forget_person_s=86400.0)
+    muster.tick(5 * S, WallTime(ms=1_793_600_000_000, quality=WallQuality.SYNC))
+    muster.identity(said("a", at=10))
+    jumped = WallTime(ms=1_793_600_000_000 + jump_h * 3_600_000, quality=WallQuality.SYNC)
+    assert [] == [event for event in muster.tick(70 * S, jumped) if event.kind == "presence_set"]
+    (person,) = muster.snapshot(70 * S).people
+    assert (10 * S, "drift") == (person.last_seen_ns, person.zone)
+
+
 def test_operator_puts_somebody_in_and_takes_them_out(muster: Muster) -> None:
     """Told with who says so; a camera that sees them afterwards knows better."""
     (put_in,) = muster.correct(Correction(what="inside", person_ref="a", zone="shaft", by="me"), now_ns=5 * S)
