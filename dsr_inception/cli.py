@@ -243,6 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "pretrain": _train,
         "resume": _train,
+        "finetune": _finetune,
         "threshold": _threshold,
         "evaluate": _evaluate,
         "sheet": _sheet,

@@ -42,6 +42,23 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert 1 == error.count("\n")
 
 
+ARGUMENTS = {
+    "pretrain": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
+    "resume": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
+    "sheet": ["none.png", "none.jpg"],
+}
+
+
+def test_every_command_is_wired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each sub-command of the parser, given nothing to work on, fails with its own one line."""
+    known = next(a.choices for a in cli.build_parser()._actions if isinstance(a.choices, dict))
+    assert set(COMMANDS) == set(known)
+    for command in known:
+        data = ["--data", str(tmp_path / "none")]
+        assert 2 == cli.main([*data, command, *ARGUMENTS.get(command, [])]), command
+        assert capsys.readouterr().err.startswith("dsr-train: "), command
+
+
 def test_wrong_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong key in a recipe is exit status 2 and names it, before any data is read."""
     recipe = tmp_path / "r.yaml"
