@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from build_engine.gate import LFW_LOSS, RANK1_LOSS, TAR_LOSS, Line, cosine_lines, loss_line, spread, table
 from build_engine.recorded import Recorded, Taken
 from calibration.manifest import replace_file
-from dsr_inception import evaluation as ev
 from dsr_inception.crops import LEVELS, own_ash, reference_ash
 from dsr_inception.datasets import PhotoSet, Splits
+from dsr_inception.evaluation import evaluate_lfw
+from dsr_inception.miners import leave_pose_out, miner_set
+from dsr_inception.report import Report
 from edge_app.engines.manifest import RECOGNISER, ModelManifest, load_manifest
 from edge_app.errors import ModelError
 from edge_app.faces.preprocess import PREPROCESS_ID, PREPROCESS_SHA256
@@ -75,10 +77,10 @@ class Faces:
 
 def verify(reference: Recorded, candidate: Recorded, faces: Faces) -> tuple[list[Line], dict[str, Any]]:
     """Return the gate's lines and notes for `candidate` against `reference`."""
-    report = ev.Report()
+    report = Report()
     lines: list[Line] = []
     if "lfw" in faces.sets:
-        ev.evaluate_lfw(report, PhotoSet(faces.folder, "lfw_pairs"), [reference, candidate])
+        evaluate_lfw(report, PhotoSet(faces.folder, "lfw_pairs"), [reference, candidate])
         lines += _cosines(report, reference.taken(), candidate.taken(), of="LFW")
         for title, name, limit in (
             ("LFW accuracy", ACCURACY, LFW_LOSS),
@@ -91,24 +93,30 @@ def verify(reference: Recorded, candidate: Recorded, faces: Faces) -> tuple[list
     return lines, dict(report.notes)
 
 
-def _cosines(report: ev.Report, before: Taken, after: Taken, *, of: str) -> list[Line]:
+def _cosines(report: Report, before: Taken, after: Taken, *, of: str) -> list[Line]:
     """Return the gate's lines about cosine, and note what the face alone, without its mirror image, gives."""
-    report.notes.setdefault("single", {})[of] = spread(before.single, after.single)
+    report.note("single", **{of: spread(before.single, after.single)})
     return cosine_lines(before.used, after.used, of=of)
 
 
-def _miners(report: ev.Report, reference: Recorded, candidate: Recorded, faces: Faces) -> list[Line]:
+def _miners(report: Report, reference: Recorded, candidate: Recorded, faces: Faces) -> list[Line]:
     splits = Splits.load(faces.folder)
     yardstick = faces.folder.parent / "ash_reference.py"
     ash = reference_ash(yardstick) if yardstick.is_file() else own_ash
     photos = PhotoSet(faces.folder, "mf_photos")
     embedders: Sequence[Recorded] = (reference, candidate)
-    vectors = ev.miner_vectors(report, photos, splits.mf_test, faces.detector, ash, embedders)
+    miners = miner_set(photos, splits.mf_test, faces.detector, ash)
+    vectors = {e.name: miners.vectors(e) for e in embedders}
     lines = _cosines(report, reference.taken(), candidate.taken(), of="MF test people")
-    report.notes["mf"]["ash"] = "simulated, yardstick" if ash is not own_ash else "simulated, our own"
+    report.note(
+        "mf",
+        people=len(set(vectors[reference.name].people)),
+        faces_found={level: float(crops.found.mean()) for level, crops in miners.crops.items()},
+        ash="simulated, yardstick" if ash is not own_ash else "simulated, our own",
+    )
     for level in LEVELS:
         before, after = (
-            float(ev.leave_pose_out(vectors[e.name], level, pooling="max").mean()) for e in embedders
+            float(leave_pose_out(vectors[e.name], level, pooling="nearest").mean()) for e in embedders
         )
         lines.append(loss_line(f"MF rank-1, {level}", before, after, RANK1_LOSS))
     return lines

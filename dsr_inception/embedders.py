@@ -8,6 +8,7 @@ crop, at the place where faces lie in the template.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cv2
@@ -16,7 +17,7 @@ import numpy as np
 from edge_app.faces.preprocess import CROP_SIZE, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 BATCH: Final = 16
+OURS: Final = "dsr-inception"
 #: Where a face detector's box lies in the 224 crop (left, top, right, bottom), measured on LFW.
 DLIB_BOX: Final = (19, 48, 199, 229)
 DLIB_MEAN: Final = (122.782, 117.001, 104.298)
 DLIB_CHIP: Final = 150
+DLIB_WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1.dat"
 
 
 class Embedder(Protocol):
@@ -122,7 +125,7 @@ class DlibEmbedder:
 
         from dsr_inception.teacher import onnx_from_dlib
 
-        weights = folder / "dlib_face_recognition_resnet_model_v1.dat"
+        weights = folder / DLIB_WEIGHTS
         self._session = _session(onnx_from_dlib(weights.read_bytes()), threads)
         self._predictor = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
         self._box = dlib.rectangle(*DLIB_BOX)
@@ -163,14 +166,86 @@ class Mirrored:
         return unit(both[0] + both[1])
 
 
-def peer(folder: Path) -> list[Embedder]:
-    """Return the MobileFaceNet peer of the data folder, if it is there; for comparison only."""
-    path = folder / "models" / "peer_mobilefacenet_y1.onnx"
-    return [OnnxEmbedder(path, name="mobilefacenet-peer", side=112, raw=True)] if path.is_file() else []
+class Single:
+    """An embedder under the name that says it sees one crop only."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = f"{embedder.name}, single crop"
+        self.embed = embedder.embed
 
 
-def all_embedders(model: Path, data: Path, dlib_folder: Path | None) -> Sequence[Mirrored]:
-    """Return ours, and the comparisons whose files are at hand, each with its mirror image."""
-    ours: list[Embedder] = [OnnxEmbedder(model, name="dsr-inception")]
-    dlibs: list[Embedder] = [DlibEmbedder(dlib_folder)] if dlib_folder else []
-    return [Mirrored(embedder) for embedder in (*ours, *peer(data), *dlibs)]
+class Kept:
+    """An embedder whose vectors are kept between runs: what depends on no new weights is computed once.
+
+    Args:
+        embedder: asked for what is not there yet.
+        source: the file whose weights it has; its hash is part of the key.
+        cache: folder of the vectors, keyed by weights and pictures.
+    """
+
+    def __init__(self, embedder: Embedder, source: Path, cache: Path) -> None:
+        self.name = embedder.name
+        self._embedder = embedder
+        self._folder = cache / f"{embedder.name}-{file_hash(source)[:12]}"
+
+    def embed(self, crops: Crops) -> Vectors:
+        """See `Embedder`."""
+        return np.asarray(
+            kept(self._folder, picture_hash(crops), lambda: self._embedder.embed(crops)), np.float32
+        )
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def picture_hash(crops: Crops) -> str:
+    """Return a hash of pictures and their number, hexadecimal."""
+    return hashlib.blake2b(
+        np.ascontiguousarray(crops).tobytes(), digest_size=16, key=str(crops.shape).encode()
+    ).hexdigest()
+
+
+def kept(folder: Path | None, key: str, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return the array kept in `folder` under `key`, made and kept if it is not there; None keeps nothing."""
+    if folder is None:
+        return make()
+    path = folder / f"{key}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".part.npy")
+        np.save(aside, make())
+        aside.replace(path)
+    return np.asarray(np.load(path, allow_pickle=False))
+
+
+def all_embedders(
+    model: Path,
+    data: Path,
+    dlib_folder: Path | None,
+    *,
+    alone: bool = False,
+    single: bool = False,
+    cache: Path | None = None,
+) -> list[Embedder]:
+    """Return ours, and the comparisons whose files are at hand: the peer in the data folder, dlib's.
+
+    All of them average a face with its mirror image, as the box does.
+
+    Args:
+        model: our recogniser, .onnx.
+        data: the folder of face sets.
+        dlib_folder: of the ``.dat`` files, or None.
+        alone: ours only.
+        single: each also without the mirror image, named ``NAME, single crop``.
+        cache: where vectors are kept between runs, or None.
+    """
+    peer = data / "models" / "peer_mobilefacenet_y1.onnx"
+    found: list[tuple[Embedder, Path]] = [(OnnxEmbedder(model, name=OURS), model)]
+    if peer.is_file() and not alone:
+        found.append((OnnxEmbedder(peer, name="mobilefacenet-peer", side=112, raw=True), peer))
+    if dlib_folder is not None and not alone:
+        found.append((DlibEmbedder(dlib_folder), dlib_folder / DLIB_WEIGHTS))
+    plain = [Kept(embedder, source, cache) if cache else embedder for embedder, source in found]
+    return [*map(Mirrored, plain), *(Single(embedder) for embedder in plain if single)]

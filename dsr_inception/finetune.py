@@ -1,16 +1,16 @@
-"""`dsr-train finetune`: the closed set by one of Table 3's schemes, with or without the centre term.
+"""Training the closed set: what the frozen stages give is computed once, the rest is trained on it.
 
-The set is the deep CelebA people of ``splits.json`` (at least 15 photos each): trained on all photos but
-the last five, which no training set holds, and tested on those. The optimiser is the paper's: SGD, batch
-64, rate 0.01 decayed by ``0.01 / (1 + 0.05 * epoch)``.
+A recipe (``recipes/closed/*.yaml``) says how: the paper's is SGD, batch 64, rate 0.01 decayed as
+``0.01 / (1 + 0.05 * epoch)``, 150 epochs. Each picture is kept as it is and mirrored; training draws one of
+the two, the answer is the mean of both, as the box does.
 """
 
 from __future__ import annotations
 
-import json
+import csv
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
@@ -18,112 +18,204 @@ import numpy as np
 
 from dsr_inception import transfer
 from dsr_inception.crops import aligned_crops
-from dsr_inception.datasets import HELD_BACK, PhotoSet, Splits, require_classes
+from dsr_inception.embedders import kept, picture_hash
 from dsr_inception.errors import TrainingError
 from edge_app.faces.preprocess import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
-BATCH: Final = 64
-RATE: Final = 0.01
-DECAY: Final = 0.05
+    from dsr_inception.datasets import Photo, PhotoSet
+    from dsr_inception.recipe import ClosedRecipe
+
+    Halves = npt.NDArray[np.float16]
+    Labels = npt.NDArray[np.intp]
+
+CHUNK: Final = 256
+_PREDICT: Final = 32
 
 _log = logging.getLogger(__name__)
 
 
+class Lower:
+    """What the frozen stages say, (2, N, ...) float16: of pictures and of their mirror images.
+
+    Args:
+        recogniser: a `network.recogniser`.
+        frozen: how many stages.
+        key: names the weights, for the cache.
+        cache: where the values are kept between runs, or None.
+    """
+
+    def __init__(self, recogniser: Any, frozen: int, *, key: str = "", cache: Path | None = None) -> None:
+        self._model = transfer.lower(recogniser, frozen)
+        self._folder = cache / f"lower{frozen}-{key[:12]}" if cache else None
+
+    def of_crops(self, crops: npt.NDArray[np.uint8]) -> Halves:
+        """Return the values of crops, (N, 224, 224, 3) uint8 RGB."""
+        parts = [
+            kept(self._folder, picture_hash(part), lambda part=part: self._run(part))  # type: ignore[misc]
+            for part in (crops[i : i + CHUNK] for i in range(0, len(crops), CHUNK))
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def of_photos(self, photos: PhotoSet, files: Sequence[Photo | str]) -> Halves:
+        """Return the values of aligned photos, a few hundred crops at a time."""
+        chunks = (files[i : i + CHUNK] for i in range(0, len(files), CHUNK))
+        return np.concatenate([self.of_crops(aligned_crops(photos, chunk)) for chunk in chunks], axis=1)
+
+    def _run(self, crops: npt.NDArray[np.uint8]) -> Halves:
+        found = []
+        for start in range(0, len(crops), _PREDICT):
+            pictures = normalise(crops[start : start + _PREDICT])
+            both = np.concatenate([pictures, pictures[:, :, ::-1]])
+            found.append(np.stack(np.split(np.asarray(self._model.predict_on_batch(both), np.float16), 2)))
+        return np.concatenate(found, axis=1)
+
+
+class Drawn(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches in a new order each epoch, each picture mirrored half of the time."""
+
+    def __init__(self, values: Halves, labels: Labels, *, batch: int, seed: int) -> None:
+        super().__init__()
+        self._values, self._labels, self._batch = values, labels, batch
+        self._rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return int(np.ceil(len(self._labels) / self._batch))
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        rows = self._order[index * self._batch : (index + 1) * self._batch]
+        return self._values[self._mirror[rows], rows].astype(np.float32), self._labels[rows]
+
+    def on_epoch_end(self) -> None:
+        """Draw a new order, and which pictures are mirrored."""
+        self._order = self._rng.permutation(len(self._labels))
+        self._mirror = self._rng.integers(2, size=len(self._labels))
+
+
 @dataclass(frozen=True, slots=True)
-class Split:
-    """Crops, (N, 224, 224, 3) uint8 RGB, and labels, (N,), of a closed set's two halves."""
+class Epoch:
+    """One row of a run's log: loss and accuracy on the training pictures, and on the others if given."""
 
-    train: npt.NDArray[np.uint8]
-    train_labels: npt.NDArray[np.intp]
-    test: npt.NDArray[np.uint8]
-    test_labels: npt.NDArray[np.intp]
+    epoch: int
+    loss: float
+    accuracy: float
+    test_accuracy: float
+    seconds: float
 
 
-def deep_split(photos: PhotoSet, splits: Splits, *, identities: int | None = None) -> Split:
-    """Return the deep people's closed set, the first `identities` of them if given.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The classifier above the frozen stages, and how it went."""
+
+    model: Any
+    log: tuple[Epoch, ...]
+
+    def scores(self, values: Halves) -> npt.NDArray[np.float32]:
+        """Return the logits, (N, C): mean of the picture's and its mirror image's."""
+        return np.asarray(np.mean([_logits(self.model, half) for half in values], axis=0), np.float32)
+
+
+def _logits(model: Any, half: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    parts = [
+        np.asarray(model.predict_on_batch(half[i : i + CHUNK].astype(np.float32))["logits"])
+        for i in range(0, len(half), CHUNK)
+    ]
+    return np.concatenate(parts)
+
+
+def train_upper(
+    recogniser: Any,
+    values: Halves,
+    labels: Labels,
+    recipe: ClosedRecipe,
+    *,
+    names: Sequence[str] = (),
+    test: tuple[Halves, Labels] | None = None,
+    each: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train what `recipe`'s scheme leaves free on the `values` (2, N, ...) of the frozen stages.
+
+    Args:
+        recogniser: whose stages are taken over.
+        values: of `Lower`, with the scheme's number of frozen stages.
+        labels: (N,), 0..C-1 without a gap.
+        recipe: how to train.
+        names: of the pictures, for messages.
+        test: values and labels that the log's last column is of; nothing is chosen by it.
+        each: called after every epoch.
 
     Raises:
-        DataError: somebody has too few photos for five test photos and two to train on.
+        TrainingError: an unknown scheme, one that trains nothing, a gap in the labels, or a loss that is no
+            number.
     """
-    people = {who: own for who, own in photos.by_person().items() if who in splits.celeba_deep}
-    chosen = dict(sorted(people.items())[:identities])
-    train = [photo for own in chosen.values() for photo in own[:-HELD_BACK]]
-    test = [photo for own in chosen.values() for photo in own[-HELD_BACK:]]
-    require_classes(train, least=2)
-    number = {who: i for i, who in enumerate(chosen)}
-    return Split(
-        aligned_crops(photos, train),
-        np.array([number[p.person] for p in train]),
-        aligned_crops(photos, test),
-        np.array([number[p.person] for p in test]),
-    )
-
-
-def finetune(recogniser: Any, split: Split, *, scheme: str, weight: float, epochs: int) -> transfer.ClosedSet:
-    """Train `recogniser`'s trunk as a classifier by `scheme` and return the test half's figures.
-
-    Raises:
-        TrainingError: an unknown scheme, or a loss that is no number.
-    """
-    if scheme == "a":
-        features = keras.Model(recogniser.input, recogniser.get_layer("gap").output)
-        train, test = (_predict(features, crops) for crops in (split.train, split.test))
-        return transfer.closed_set_figures(
-            transfer.nearest_mean(train, split.train_labels, test), split.test_labels
-        )
-    classifier = transfer.classifier_from(recogniser, int(split.train_labels.max()) + 1)
-    transfer.freeze(classifier, scheme)
-    model = transfer.JointModel(classifier, weight=weight)
-    model.compile(keras.optimizers.SGD(RATE))
-    batches = Pictures(split.train, split.train_labels)
-    for epoch in range(epochs):
-        model.optimizer.learning_rate = RATE / (1 + DECAY * epoch)
+    frozen = transfer.frozen_stages(recipe.scheme)
+    if recipe.scheme == "a":
+        raise TrainingError("scheme a trains nothing; b to f do")
+    keras.utils.set_random_seed(recipe.seed)
+    classifier = transfer.upper(recogniser, frozen, int(labels.max()) + 1, dropout=recipe.dropout)
+    features = _features(classifier, values[0])
+    centres = transfer.class_means(features, labels)
+    if recipe.sharpness:
+        head = recogniser.get_layer("embedding_linear").get_weights()
+        transfer.start_at_means(classifier, head, features, labels, sharpness=recipe.sharpness)
+    model = transfer.JointModel(classifier, weight=recipe.centre, alpha=recipe.alpha, start=centres)
+    model.compile(keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum))
+    batches, log = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed), []
+    for epoch in range(recipe.epochs):
+        model.optimizer.learning_rate = recipe.learning_rate / (1 + recipe.decay * epoch)
         started = time.monotonic()
         loss = float(model.fit(batches, epochs=1, verbose=0).history["loss"][0])
         if not np.isfinite(loss):
-            raise TrainingError(f"the loss is {loss} in epoch {epoch + 1}; lower the centre weight")
-        _log.info("epoch %d of %d: loss %.4f, %.0f s", epoch + 1, epochs, loss, time.monotonic() - started)
-    predicted = _predict(classifier, split.test)["logits"].argmax(axis=1)
-    return transfer.closed_set_figures(predicted, split.test_labels)
+            shown = ", ".join(names[:10]) or f"{len(labels)} pictures"
+            raise TrainingError(
+                f"the loss is {loss} in epoch {epoch + 1}, rate {float(model.optimizer.learning_rate):.2e}; "
+                f"lower learning_rate or centre, or look at the pictures: {shown}"
+            )
+        row = _epoch(classifier, (values, labels), test, epoch + 1, loss, time.monotonic() - started)
+        log.append(row)
+        left = (recipe.epochs - epoch - 1) * row.seconds
+        _log.info("epoch %d of %d: loss %.4f, %.0f s left", epoch + 1, recipe.epochs, loss, left)
+        if each:
+            each(row)
+    return Trained(classifier, tuple(log))
 
 
-def _predict(model: Any, crops: npt.NDArray[np.uint8]) -> Any:
-    """Return the model's outputs for uint8 crops."""
-    return model.predict(Pictures(crops, np.zeros(len(crops), int), shuffled=False), verbose=0)
+def _epoch(  # noqa: PLR0917 -- one call, in reading order
+    classifier: Any,
+    train: tuple[Halves, Labels],
+    test: tuple[Halves, Labels] | None,
+    number: int,
+    loss: float,
+    seconds: float,
+) -> Epoch:
+    some = slice(None, None, max(1, len(train[1]) // 1000))
+    own = float((_logits(classifier, train[0][0][some]).argmax(axis=1) == train[1][some]).mean())
+    others = float("nan")
+    if test is not None:
+        others = float((_logits(classifier, test[0][0]).argmax(axis=1) == test[1]).mean())
+    return Epoch(number, loss, own, others, seconds)
 
 
-class Pictures(keras.utils.PyDataset):  # type: ignore[misc]
-    """Crops as float32 batches, mirrored half of the time and in a new order each epoch to train on."""
-
-    def __init__(self, crops: Any, labels: Any, *, shuffled: bool = True, seed: int = 0) -> None:
-        super().__init__()
-        self._crops, self._labels, self._shuffled = crops, labels, shuffled
-        self._rng = np.random.default_rng(seed)
-        self._order = self._rng.permutation(len(crops)) if shuffled else np.arange(len(crops))
-
-    def __len__(self) -> int:
-        return int(np.ceil(len(self._crops) / BATCH))
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        rows = self._order[index * BATCH : (index + 1) * BATCH]
-        pictures = normalise(self._crops[rows])
-        if self._shuffled:
-            mirrored = self._rng.random(len(rows)) < 0.5  # noqa: PLR2004 -- half
-            pictures[mirrored] = pictures[mirrored, :, ::-1]
-        return pictures, self._labels[rows]
-
-    def on_epoch_end(self) -> None:
-        """Draw a new order."""
-        if self._shuffled:
-            self._order = self._rng.permutation(len(self._crops))
+def _features(classifier: Any, half: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    model = keras.Model(classifier.input, classifier.output["feature"])
+    parts = [
+        np.asarray(model.predict_on_batch(half[i : i + CHUNK].astype(np.float32)))
+        for i in range(0, len(half), CHUNK)
+    ]
+    return np.concatenate(parts)
 
 
-def write_figures(path: Path, figures: transfer.ClosedSet, **about: object) -> None:
-    """Write figures and what they are of as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(figures) | about, indent=1) + "\n")
+def write_log(folder: Path, log: Sequence[Epoch]) -> Path:
+    """Write ``log.csv`` into `folder`, one row an epoch, and return its path."""
+    path = folder / "log.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([f.name for f in fields(Epoch)])
+        writer.writerows([getattr(row, f.name) for f in fields(Epoch)] for row in log)
+    return path

@@ -132,3 +132,30 @@ def template_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp
     starts = np.searchsorted(owners, np.arange(int(owners.max()) + 1))
     sums = np.add.reduceat(gallery, starts, axis=0)
     return np.asarray(probes @ (sums / np.linalg.norm(sums, axis=1, keepdims=True)).T)
+
+
+def roc(scores: Floats, same: Bools, *, points: int = 41) -> list[list[float]]:
+    """Return [FAR, TAR] from one impostor to all of them, at `points` rates, even in the logarithm."""
+    impostors, genuine = np.sort(scores[~same]), np.sort(scores[same])
+    least = np.log10(1.0 / len(impostors))
+    curve = []
+    for far in np.logspace(least, 0, points):
+        at = impostors[max(0, len(impostors) - 1 - int(np.floor(far * len(impostors) + 1e-9)))]
+        tar = 1 - np.searchsorted(genuine, at, side="right") / len(genuine)
+        curve.append([float(f"{far:.3g}"), round(float(tar), 4)])
+    return curve
+
+
+def mean_by_class(values: Floats, *, draws: int = 1000, seed: int = 0) -> Share:
+    """Return the macro average of a figure by class, (C,), its interval from drawing classes again."""
+    drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return Share(float(values.mean()), float(low), float(high), len(values))
+
+
+def mean_of_runs(values: Floats) -> Share:
+    """Return the mean of a figure over repeated runs, (N,), with 1.96 standard errors of the mean."""
+    error = 1.96 * float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Share(
+        float(np.mean(values)), float(np.mean(values)) - error, float(np.mean(values)) + error, len(values)
+    )

@@ -15,6 +15,7 @@ import yaml
 from dsr_inception.errors import RecipeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SMALLEST_SIDE: Final = 32
@@ -96,6 +97,49 @@ class Recipe:
         return next((p for p in self.phases if progress < p.until), self.phases[-1])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedRecipe:
+    """One training of the closed set's classifier (`finetune`).
+
+    Attributes:
+        scheme: of Table 3, a to f.
+        epochs: passes over the training pictures.
+        batch: pictures a step.
+        learning_rate: of SGD in the first epoch.
+        decay: the rate of epoch e, from 0, is ``learning_rate / (1 + decay * e)``.
+        momentum: of SGD; the paper names none.
+        dropout: before the classifier.
+        centre: lambda of the centre loss; 0 is softmax alone.
+        alpha: how far centres move a batch.
+        sharpness: the logits begin as so many times the cosine to the class means in the embedding; 0 begins
+            at zero.
+        seed: of order, mirroring and dropout.
+    """
+
+    scheme: str
+    epochs: int
+    batch: int
+    learning_rate: float
+    decay: float
+    momentum: float
+    dropout: float
+    centre: float
+    alpha: float
+    sharpness: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse a scheme that does not exist and numbers that cannot train."""
+        _require(self.scheme in tuple("abcdef"), "scheme", self.scheme, "one of a, b, c, d, e, f")
+        for key in ("epochs", "batch", "learning_rate"):
+            _require(getattr(self, key) > 0, key, getattr(self, key), "above 0")
+        for key in ("decay", "centre", "sharpness"):
+            _require(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+        for key in ("momentum", "dropout"):
+            _require(0 <= getattr(self, key) < 1, key, getattr(self, key), "a share, 0 to below 1")
+        _require(0 < self.alpha <= 1, "alpha", self.alpha, "a share, above 0, at most 1")
+
+
 def _require(ok: bool, key: str, received: object, allowed: str) -> None:  # noqa: FBT001 -- reads as a sentence
     if not ok:
         raise RecipeError(f"{key} must be {allowed}; received {received!r}")
@@ -107,6 +151,19 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: it is missing, no mapping, or a key is unknown, missing or wrong.
     """
+    return _loaded(path, recipe_from)
+
+
+def load_closed_recipe(path: Path) -> ClosedRecipe:
+    """Return the closed set's recipe in the YAML file `path`.
+
+    Raises:
+        RecipeError: it is missing, no mapping, or a key is unknown, missing or wrong.
+    """
+    return _loaded(path, lambda content: _made(ClosedRecipe, content, ""))
+
+
+def _loaded(path: Path, make: Callable[[dict[str, Any]], T]) -> T:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -116,7 +173,7 @@ def load_recipe(path: Path) -> Recipe:
     if not isinstance(content, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of keys to values")
     try:
-        return recipe_from(content)
+        return make(content)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -146,6 +203,9 @@ def _made(kind: type[T], values: dict[str, Any], prefix: str) -> T:
         raise RecipeError(f"{'; '.join(words)}; the keys are {', '.join(sorted(hints))}")
     for key, value in values.items():
         wanted = {float: (int, float), int: (int,)}.get(hints[key])
+        if hints[key] is str:
+            _require(isinstance(value, str), f"{prefix}{key}", value, "a word")
+            continue
         if wanted and (isinstance(value, bool) or not isinstance(value, wanted)):
             raise RecipeError(f"{prefix}{key} must be a number ({hints[key].__name__}); received {value!r}")
         if wanted is None and isinstance(value, str | int | float | dict | list | None):

@@ -40,6 +40,12 @@ def make_tar(tmp_path: Path) -> Maker:
 
 
 @pytest.fixture
+def drawn() -> Callable[[int], bytes]:
+    """Return `picture`: a PNG by its number."""
+    return picture
+
+
+@pytest.fixture
 def small_set(make_tar: Maker, tmp_path: Path) -> Path:
     """Return a folder with a CelebA of six people, three photos each, and splits.json."""
     files = {f"{p:05d}/{k}.png": picture(10 * p + k) for p in range(6) for k in range(3)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-COMMANDS = ("pretrain", "resume", "finetune", "threshold", "evaluate", "sheet")
+COMMANDS = ("pretrain", "resume", "finetune", "threshold", "evaluate", "report", "sheet")
 
 
 def test_help_needs_no_heavy_import() -> None:
@@ -45,6 +45,7 @@ def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 ARGUMENTS = {
     "pretrain": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
     "resume": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
+    "report": ["--evaluation", "none.json"],
     "sheet": ["none.png", "none.jpg"],
 }
 

@@ -1,4 +1,4 @@
-"""Identification, open set and threshold on vectors whose right answers are known."""
+"""Threshold and crops on vectors and pictures whose right answers are known."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dsr_inception import evaluation as ev
 from dsr_inception import threshold as th
 from dsr_inception.crops import LEVELS, degraded_crops, miner_crops, own_ash, reference_ash
-from dsr_inception.datasets import POSES, MinerPhoto
+from dsr_inception.datasets import MinerPhoto
 from dsr_inception.embedders import unit
 from dsr_inception.errors import DataError
 
@@ -20,73 +19,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 DIM = 32
-
-
-def _miners(people: int, noise: dict[str, float]) -> ev.MinerVectors:
-    """Return vectors of `people` in all poses: a direction each, plus noise by level."""
-    rng = np.random.default_rng(0)
-    centres = unit(rng.normal(0, 1, (people, DIM)))
-    photos = tuple(
-        MinerPhoto(f"p{i:02d}", pose, "", (0, 0, 1, 1), real_pose=True)
-        for i in range(people)
-        for pose in POSES
-    )
-    base = np.repeat(centres, len(POSES), axis=0)
-    by_level = {k: unit(base + rng.normal(0, s, base.shape) / np.sqrt(DIM)) for k, s in noise.items()}
-    return ev.MinerVectors(photos, by_level)
-
-
-EASY = {"clean": 0.1, "light": 0.3, "heavy": 8.0}
-
-
-@pytest.mark.parametrize("pooling", ["max", "mean"])
-def test_leave_pose_out_finds_people_and_chance_finds_none(pooling: str) -> None:
-    """Nearly clean vectors are all right; vectors that are mostly noise are near chance."""
-    vectors = _miners(12, EASY)
-    assert ev.leave_pose_out(vectors, "light", pooling=pooling).all()
-    assert ev.leave_pose_out(vectors, "heavy", pooling=pooling).mean() < 0.4
-
-
-def test_leave_pose_out_never_sees_the_probes_own_photo() -> None:
-    """Where only a photo itself points at its person, leaving its pose out leaves nothing: all wrong."""
-    photos = tuple(MinerPhoto(p, pose, "", (0, 0, 1, 1), real_pose=True) for p in "ab" for pose in POSES)
-    own = np.eye(14, 15, dtype=np.float32)
-    own[:, 14] = 0.1
-    vectors = ev.MinerVectors(photos, {"clean": unit(own)})
-    # Every score between different photos is equal, so the first person always wins.
-    right = ev.leave_pose_out(vectors, "clean", pooling="max")
-    assert [True] * 7 + [False] * 7 == right.tolist()
-
-
-def test_front_only_does_not_score_the_registered_photo() -> None:
-    """Clean: the registered fronts are no probes. Under ash they are: another picture."""
-    vectors = _miners(5, EASY)
-    assert 5 * 6 == len(ev.front_only(vectors, "clean"))
-    assert 5 * 7 == len(ev.front_only(vectors, "light"))
-    assert ev.front_only(vectors, "clean").all()
-
-
-def test_open_set_misses_nobody_far_from_strangers_and_everybody_in_noise() -> None:
-    """At one false accept per 1,000 the near are named and the noise is missed."""
-    vectors = _miners(12, EASY)
-    strangers = unit(np.random.default_rng(5).normal(0, 1, (2000, DIM)))
-    report = ev.Report()
-    ev.evaluate_open_set(report, {"x": vectors}, {"drawn": {"x": strangers}}, draws=3)
-    rows = report.figures["open"]["x"]
-    assert 0.0 == rows["misses, clean, strangers drawn"].value
-    assert 0.8 < rows["misses, heavy, strangers drawn"].value
-    assert 3 * 6 * 7 == rows["misses, clean, strangers drawn"].cases
-
-
-def test_report_puts_recognisers_side_by_side() -> None:
-    """The table has a column a recogniser and a row a figure; JSON has the intervals."""
-    report = ev.Report()
-    for name, vectors in (("ours", _miners(6, EASY)), ("peer", _miners(6, EASY))):
-        ev.evaluate_miners(report, {name: vectors}, "mf")
-    table = report.table()
-    assert "| mf | ours | peer |" in table
-    assert "| light, leave-pose-out, max | 100.0 % [100.0, 100.0] | 100.0 %" in table
-    assert 42 == report.as_json()["figures"]["mf"]["ours"]["light, leave-pose-out, max"]["cases"]
 
 
 def _conditions(spread: float) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.str_]]:
