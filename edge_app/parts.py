@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from edge_app import clock as clocks
-from edge_app import wiring
+from edge_app import extras, wiring
 from edge_app.annotate import ShowWriter
 from edge_app.capture.camera import Camera
 from edge_app.capture.newest import NewestFrame
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from edge_app.config.schema import CameraConfig
     from edge_app.delivery.link import Message
     from edge_app.records import CardReading, FrameFaces, Identity, PresenceSnapshot
-    from edge_app.sparkplug.plane import SparkplugPlane
 
     Work = Callable[[Callable[[], bool]], None]
     Watch = Callable[[FrameFaces, Mapping[str, Identity]], None]
@@ -95,7 +94,6 @@ class Parts:
     ) -> None:
         self._config = config
         self._also_watch, self._opener = watch, opener
-        self._source = source
         self._clock = clock
         self._beat = beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
@@ -131,10 +129,15 @@ class Parts:
         self._configs: queue.SimpleQueue[tuple[Config, threading.Event]] = queue.SimpleQueue()
         self._stages: list[FaceStage] = []
         self._identity = IdentityStage(self._matcher, options=wiring.vote_options(config))
-        self._desk = self._make_desk()
         self._pulse = Pulse(folder=config.delivery.outbox.parent, counts=self._counts)
+        self._desk = self._make_desk(source)
         self._delivery.start()
-        self._sparkplug = self._make_sparkplug()
+        self._sparkplug = extras.sparkplug_plane(
+            config,
+            clock=clock,
+            standing_alarms=self._delivery.standing_alarms(),
+            on_beat=lambda: self._beat("sparkplug"),
+        )
         zones = {camera.name: camera.zone for camera in config.cameras}
         self._presence = wiring.presence(
             config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
@@ -234,33 +237,16 @@ class Parts:
             clock=self._clock,
         )
 
-    def _make_desk(self) -> CommandDesk | None:
-        keys = wiring.command_keys(self._config)
-        if not keys:
-            return None
-        from edge_app.commands.counters import Counters
-        from edge_app.commands.desk import CommandDesk
-        from edge_app.commands.verbs import BoxVerbs
-
-        verbs = BoxVerbs(
-            config=self._config,
-            source=self._source,
+    def _make_desk(self, source: Path | None) -> CommandDesk | None:
+        return extras.command_desk(
+            self._config,
+            source=source,
             clock=self._clock,
-            version=wiring.version(),
             context=lambda: self._context,
-            status=self._delivery.status,
-            muster_now=self._muster_now,
+            delivery=self._delivery,
             engines=self._engines,
+            muster_now=self._muster_now,
             take_over=self._take_over,
-        )
-        return CommandDesk(
-            site=self._config.box.site,
-            node=self._config.box.node,
-            keys=keys,
-            counters=Counters(self._config.delivery.outbox.with_name("commands.json")),
-            verbs=verbs.table(),
-            clock=self._clock,
-            answer=self._delivery.answer,
             submit=self.submit,
         )
 
@@ -301,22 +287,6 @@ class Parts:
                 stage.use_limits(wiring.quality_limits(self._config))
             _log.info("config_taken", threshold=round(self._threshold(), 3))
             taken.set()
-
-    def _make_sparkplug(self) -> SparkplugPlane | None:
-        options = wiring.sparkplug_options(self._config)
-        if options is None:
-            return None
-        from edge_app.sparkplug.plane import SparkplugPlane
-
-        plane = SparkplugPlane(
-            options=options,
-            clock=self._clock,
-            software=f"dsr-edge {wiring.version()}",
-            standing_alarms=self._delivery.standing_alarms(),
-            on_beat=lambda: self._beat("sparkplug"),
-        )
-        plane.start()
-        return plane
 
     def _make_camera(self, camera: CameraConfig, newest: NewestFrame) -> Camera:
         return Camera(
