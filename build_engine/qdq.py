@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from build_engine.rounding import Rounded
+
 #: Candidate weight ranges, as shares of a channel's largest magnitude.
 _SHARES: Final = np.linspace(0.7, 1.0, 31)
 #: A channel without weights still needs a scale that FP16 can hold.
@@ -69,13 +71,20 @@ class Share:
         return self.macs / max(1, self.all_macs)
 
 
-def insert_qdq(model: Any, scales: Mapping[str, float], *, only: Collection[str] | None = None) -> Any:
+def insert_qdq(
+    model: Any,
+    scales: Mapping[str, float],
+    *,
+    only: Collection[str] | None = None,
+    rounded: Mapping[str, Rounded] | None = None,
+) -> Any:
     """Return a copy of `model` with Q/DQ on the inputs and weights of its ordinary convolutions.
 
     Args:
         model: the plain ONNX ModelProto (opset 13 or later, float32).
         scales: amax / 127 of every tensor of `quantised_tensors`.
-        only: quantise these convolutions (output names) alone: for the sensitivity report.
+        only: quantise these convolutions (output names) alone.
+        rounded: kernels in steps by name; others are rounded to the nearest.
 
     Raises:
         ModelError: the network has no such convolution, or a scale is missing or not positive.
@@ -89,7 +98,7 @@ def insert_qdq(model: Any, scales: Mapping[str, float], *, only: Collection[str]
         raise ModelError(
             "there is no convolution to quantise in this network", fix="give the plain recogniser"
         )
-    maker = _Maker(result, scales)
+    maker = _Maker(result, scales, rounded or {})
     for node in convolutions:
         node.input[0] = maker.activation(node.input[0])
         node.input[1] = maker.weight(node.input[1])
@@ -104,8 +113,10 @@ def insert_qdq(model: Any, scales: Mapping[str, float], *, only: Collection[str]
 class _Maker:
     """Makes each Q/DQ pair once and keeps the graph in topological order."""
 
-    def __init__(self, model: Any, scales: Mapping[str, float]) -> None:
+    def __init__(self, model: Any, scales: Mapping[str, float], rounded: Mapping[str, Rounded]) -> None:
         from onnx import numpy_helper
+
+        self._rounded = rounded
 
         self._graph = model.graph
         self._scales = scales
@@ -135,8 +146,10 @@ class _Maker:
         """Return the dequantised twin of the weight `name`, moved onto the INT8 grid."""
         if name not in self._pairs:
             kernel = self._weights[name]
-            scales = weight_scales(kernel)
-            grid = quantised_weights(kernel, scales).astype(np.float32)
+            ready = self._rounded.get(name)
+            scales = weight_scales(kernel) if ready is None else ready.scales
+            steps = quantised_weights(kernel, scales) if ready is None else ready.steps
+            grid = steps.astype(np.float32)
             self._replace(name, grid * scales.reshape(-1, *[1] * (kernel.ndim - 1)))
             self._pairs[name] = self._pair(name, name, scales, axis=0)
         return self._pairs[name][0]

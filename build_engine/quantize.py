@@ -17,7 +17,9 @@ import numpy as np
 
 from build_engine.correct import correct_biases
 from build_engine.fp16 import to_fp16
+from build_engine.placement import choose_float, prices
 from build_engine.qdq import Share, insert_qdq, share_in_int8
+from build_engine.rounding import round_weights
 from build_engine.tune import tune_scales
 from calibration.collect import Scales, batch_of, load_scales
 from calibration.emit import write_cache
@@ -31,17 +33,18 @@ from edge_app.engines.manifest import RECOGNISER, ModelManifest, load_manifest
 from edge_app.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from build_engine.rounding import Rounded
+
 #: Least cosine of the golden embeddings, INT8 against FP32: they are drawn, no faces, and tell a wrong or
 #: damaged network from the right one; how good INT8 is on faces is for `build_engine.verify` to say.
 MIN_GOLDEN: Final = 0.95
-#: The first stage sees the picture in three channels, holds 4 % of the multiply-adds, and was measured to
-#: cost the worst faces as much as any two others: it stays in float.
-FLOAT_STAGE: Final = "s1_"
+#: Choose the convolutions that stay in float by what they cost (`build_engine.placement`).
+AUTO: Final = "auto"
 #: What another backend's rounding may take from the golden cosine.
 GOLDEN_MARGIN: Final = 0.01
 #: Pictures for the bias correction: more change nothing that can be measured.
@@ -60,6 +63,8 @@ class Network:
     scales: dict[str, float]
     tuned: int = 0
     corrected: float | None = None
+    floats: tuple[str, ...] = ()
+    rounded: Mapping[str, Rounded] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,12 @@ class Quantised:
     network: Network
 
     def summary(self) -> str:
-        """Return it in two lines."""
+        """Return it in three lines."""
         most = self.network.corrected
         bias = "not corrected" if most is None else f"corrected by up to {most:.3f}"
+        floats = ", ".join(self.network.floats) or "none"
         return (
+            f"in float besides depthwise ones: {floats}\n"
             f"INT8: {self.share.convolutions} of {self.share.of} convolutions, "
             f"{self.share.mac_share:.1%} of the multiply-adds; "
             f"{self.network.tuned} ranges tuned, biases {bias}\n"
@@ -108,32 +115,45 @@ class Pictures:
 
 
 def quantise(
-    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None, *, keep_float: str = FLOAT_STAGE
+    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None, *, keep_float: str = AUTO
 ) -> Network:
-    """Return `model` in INT8, its ranges tuned and its biases corrected where there are `crops`.
+    """Return `model` in INT8; with `crops` weights rounded as one, ranges tuned and biases corrected.
 
     Args:
         model: the plain ONNX ModelProto whose hash `scales` names.
         scales: of ``dsr-calibrate collect``.
         crops: of the calibration pictures, (N, 224, 224, 3) uint8 RGB, or None.
-        keep_float: convolutions whose name starts so stay in float; empty for none.
+        keep_float: which convolutions stay in float: `AUTO` chooses (with `crops`), else the beginnings of
+            their names, separated by commas; empty for none.
     """
     equal = equalise(model, scales.channels)
     measured = {name: tensor.scale for name, tensor in scales.tensors.items()}
     names = [node.output[0] for node in quantised_convolutions(equal)]
-    only = [name for name in names if not (keep_float and name.startswith(keep_float))]
-    quantised = insert_qdq(equal, measured, only=only)
     if crops is None:
-        return Network(equal, quantised, measured)
-    limits = {name: scale_of(max(-t.low, t.high)) for name, t in scales.tensors.items() if t.quantised}
+        floats = () if keep_float == AUTO else _named(names, keep_float)
+        quantised = insert_qdq(equal, measured, only=[name for name in names if name not in floats])
+        return Network(equal, quantised, measured, floats=floats)
     few = crops[:: max(1, len(crops) // TUNING_PICTURES)]
+    rounded = round_weights(equal, crops)
+    if keep_float == AUTO:
+        floats = choose_float(prices(equal, measured, few, rounded=rounded))
+    else:
+        floats = _named(names, keep_float)
+    only = [name for name in names if name not in floats]
+    quantised = insert_qdq(equal, measured, only=only, rounded=rounded)
+    limits = {name: scale_of(max(-t.low, t.high)) for name, t in scales.tensors.items() if t.quantised}
     reference = np.concatenate([embed(equal, batch_of(crop[None])) for crop in few])
     tuned = tune_scales(quantised, measured, limits, reference, few)
     tuned |= {name: tuned[t.owner] for name, t in scales.tensors.items() if t.quantised}
-    quantised = insert_qdq(equal, tuned, only=only)
+    quantised = insert_qdq(equal, tuned, only=only, rounded=rounded)
     corrected = correct_biases(quantised, equal, crops)
     changed = sum(tuned[name] != measured[name] for name in limits)
-    return Network(equal, quantised, tuned, changed, corrected)
+    return Network(equal, quantised, tuned, changed, corrected, floats, rounded)
+
+
+def _named(names: Sequence[str], beginnings: str) -> tuple[str, ...]:
+    wanted = tuple(part for part in beginnings.split(",") if part)
+    return tuple(name for name in names if wanted and name.startswith(wanted))
 
 
 def quantize_files(
@@ -143,7 +163,7 @@ def quantize_files(
     *,
     version: str,
     pictures: Pictures | None,
-    keep_float: str = FLOAT_STAGE,
+    keep_float: str = AUTO,
 ) -> Quantised:
     """Write all files into `out`, manifests last; see the module's text.
 
@@ -153,7 +173,7 @@ def quantize_files(
         out: folder, made if missing.
         version: of TensorRT, for the cache's first line.
         pictures: for the bias correction; None leaves the biases as they are.
-        keep_float: convolutions whose name starts so stay in float.
+        keep_float: which convolutions stay in float, see `quantise`.
 
     Raises:
         ModelError: the network or the scales cannot be used, or belong to different networks, or the result
@@ -173,7 +193,7 @@ def quantize_files(
     float_record.pop("golden", None)
     record = float_record | {
         "precision": "int8",
-        "int8": _what_is_int8(share, scales, network, keep_float),
+        "int8": _what_is_int8(share, scales, network),
         "golden": golden,
     }
     name = described.path.stem.removesuffix(SUFFIX)
@@ -230,7 +250,7 @@ def _golden(model: Any, quantised: Any, *, sha256: str) -> tuple[dict[str, Any],
     return record, cosine
 
 
-def _what_is_int8(share: Share, scales: Scales, network: Network, keep_float: str) -> dict[str, Any]:
+def _what_is_int8(share: Share, scales: Scales, network: Network) -> dict[str, Any]:
     """Return what stands as ``int8`` in the manifest."""
     return {
         "convolutions": share.convolutions,
@@ -238,7 +258,8 @@ def _what_is_int8(share: Share, scales: Scales, network: Network, keep_float: st
         "mac_share": round(share.mac_share, 4),
         "method": scales.method,
         "equalised": len(scales.channels),
-        "float_stage": keep_float,
+        "float": list(network.floats),
+        "rounded_as_one": network.rounded is not None,
         "tuned": network.tuned,
         "bias_corrected": network.corrected is not None,
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from build_engine.trt_api import PAIR
 from edge_app.errors import ModelError
 from edge_app.faces.preprocess import normalise
 
@@ -39,7 +40,7 @@ class Recorded:
     """An engine as an embedder that keeps every vector it gave; with `cache`, between runs as well.
 
     Args:
-        engine: (1, 3, 224, 224) float32 -> (1, D).
+        engine: (1 or, where its batch is free, 2, 3, 224, 224) float32 -> (1 or 2, D).
         name: how tables call it.
         sha256: of the engine's file: the key of the cache.
         cache: a folder, or None.
@@ -77,10 +78,11 @@ class Recorded:
         return self._cache / f"{digest.hexdigest()[:32]}.npy"
 
     def _run(self, crops: Crops) -> Vectors:
+        step = PAIR if self._engine.inputs[0].shape[0] is None else 1
         rows = []
-        for crop in crops:
-            batch = np.ascontiguousarray(normalise(crop[None]).transpose(0, 3, 1, 2))
-            rows.append(self._engine.run(batch)[0].reshape(1, -1))
+        for start in range(0, len(crops), step):
+            batch = np.ascontiguousarray(normalise(crops[start : start + step]).transpose(0, 3, 1, 2))
+            rows.append(self._engine.run(batch)[0].reshape(len(batch), -1))
         vectors = np.concatenate(rows).astype(np.float32)
         if not np.isfinite(vectors).all():
             raise ModelError(

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from build_engine.gate import cosines
-from build_engine.qdq import insert_qdq, share_in_int8
+from build_engine.placement import prices
 from calibration.collect import Observer, batch_of
 from calibration.network import quantised_convolutions
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from build_engine.rounding import Rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class Layer:
 
 
 def sensitivity(
-    equal: Any, quantised: Any, scales: Mapping[str, float], crops: npt.NDArray[np.uint8]
+    equal: Any,
+    quantised: Any,
+    scales: Mapping[str, float],
+    crops: npt.NDArray[np.uint8],
+    *,
+    rounded: Mapping[str, Rounded] | None = None,
 ) -> list[Layer]:
     """Return every quantised convolution of the network, the costliest first.
 
@@ -46,26 +52,19 @@ def sensitivity(
         quantised: the Q/DQ network made from it.
         scales: amax / 127 by tensor.
         crops: (N, 224, 224, 3) uint8 RGB.
+        rounded: kernels in steps, as they are in `quantised`.
     """
     dequantised = {n.output[0] for n in quantised.graph.node if n.op_type == "DequantizeLinear"}
     inside = {n.output[0] for n in quantised.graph.node if n.op_type == "Conv" and n.input[0] in dequantised}
     nodes = [node for node in quantised_convolutions(equal) if node.output[0] in inside]
-    output = equal.graph.output[0].name
     noise = _noise(equal, quantised, [node.output[0] for node in nodes], crops)
-    reference = _embeddings(equal, output, crops)
-    layers = []
-    for node in nodes:
-        name = node.output[0]
-        alone = insert_qdq(equal, scales, only=[name])
-        found = cosines(reference, _embeddings(alone, output, crops))
-        share = share_in_int8(alone).mac_share
-        layers.append(Layer(name, node.input[0], share, float(found.mean()), float(found.min()), noise[name]))
+    reads = {node.output[0]: node.input[0] for node in nodes}
+    layers = [
+        Layer(p.name, reads[p.name], p.mac_share, 1 - p.mean, 1 - p.most, noise[p.name])
+        for p in prices(equal, scales, crops, rounded=rounded)
+        if p.name in reads
+    ]
     return sorted(layers, key=lambda layer: layer.alone_mean)
-
-
-def _embeddings(model: Any, output: str, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    observer = Observer(model, [output])
-    return np.concatenate([observer.run(batch_of(crop[None]))[output] for crop in crops])
 
 
 def _noise(equal: Any, quantised: Any, names: list[str], crops: npt.NDArray[np.uint8]) -> dict[str, float]:

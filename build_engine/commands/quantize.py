@@ -41,7 +41,11 @@ def add_parser(subparsers: SubParsers) -> None:
         help="of the calibration pictures",
     )
     parser.add_argument(
-        "--float", default="s1_", metavar="PREFIX", help="convolutions named so stay in float (default: s1_)"
+        "--float",
+        default="auto",
+        metavar="NAMES",
+        help="which convolutions stay in float: beginnings of their names, separated by commas; "
+        "auto (the default) spares the costliest, as long as nine tenths of the multiply-adds run in INT8",
     )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.add_argument(
@@ -87,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("the sensitivity report needs pictures", fix="add --pictures FOLDER")
         crops = pictures.crops(load_scales(args.scales)[0])[::4]
         network = result.network
-        layers = sensitivity(network.equal, network.quantised, network.scales, crops)
+        layers = sensitivity(network.equal, network.quantised, network.scales, crops, rounded=network.rounded)
         replace_file(args.sensitivity, (json.dumps(as_json(layers), indent=1) + "\n").encode())
         print(table(layers))
     return 0

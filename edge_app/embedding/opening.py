@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edge_app.embedding.recogniser import Recogniser
+from edge_app.embedding.recogniser import MAX_BATCH, Recogniser
 from edge_app.engines.choose import open_engine
 from edge_app.engines.golden import GOLDEN_ID, golden_batch
 from edge_app.engines.manifest import RECOGNISER, ModelManifest, load_manifest
+from edge_app.engines.onnx_engine import BACKEND as ORT
 from edge_app.errors import ModelError
 from edge_app.faces.preprocess import PREPROCESS_ID, PREPROCESS_SHA256
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from edge_app.engines.engine import Engine
     from edge_app.engines.store import EngineStore
 
-#: A GPU takes a face and its mirror image in one run.
+#: A GPU and OpenVINO take a face and its mirror image in one run; ONNX Runtime gains nothing by it.
 _PAIR: Final = 2
 
 
@@ -75,7 +76,10 @@ def open_recogniser(
     while True:
         opened = open_engine(manifest.verify(), threads=threads, reduced=True, without=skipped)
         try:
-            recogniser = Recogniser(manifest=manifest, engine=opened.engine, reason=opened.reason)
+            batch = MAX_BATCH if opened.engine.backend == ORT else _PAIR
+            recogniser = Recogniser(
+                manifest=manifest, engine=opened.engine, reason=opened.reason, max_batch=batch
+            )
             if manifest.golden is not None:
                 require_golden(opened.engine, manifest, manifest.golden)
             return Opening(recogniser, None, tuple(fallbacks))

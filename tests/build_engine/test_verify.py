@@ -13,6 +13,7 @@ import pytest
 from build_engine import cli
 from build_engine.recorded import Recorded
 from build_engine.verify import open_candidate
+from edge_app.engines.engine import TensorSpec
 from edge_app.errors import ModelError, PreprocessMismatch
 from tests import small_inception as small
 from tests.tiny_models import DIM, WEIGHTS, mean_colour_network, recogniser
@@ -134,6 +135,7 @@ class Halves:
     """An engine that looks at the left half of a picture only, and is off where that is dark."""
 
     backend = "onnxruntime-cpu"
+    inputs = (TensorSpec(name="face", shape=(None, 3, 224, 224), dtype="float32"),)
 
     def __init__(self, off: float) -> None:
         self._off = off

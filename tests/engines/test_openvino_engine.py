@@ -35,24 +35,37 @@ def test_quantised_graph_runs_as_well(box: Path) -> None:
         assert (engine.run(one[None])[0] * reference.run(one[None])[0]).sum() > 0.99
 
 
-def test_it_takes_one_face_at_a_time_and_keeps_its_answers(box: Path) -> None:
-    """The batch is fixed at one; an answer is not overwritten by the next."""
+def test_it_takes_a_picture_or_a_pair_and_keeps_its_answers(box: Path) -> None:
+    """A face and its mirror image in one run; an answer is not overwritten by the next."""
     engine = OpenVinoEngine(box / "models" / "small.onnx")
-    assert ((1, 3, 224, 224), "embedding") == (engine.inputs[0].shape, engine.outputs[0].name)
+    assert ((None, 3, 224, 224), "embedding") == (engine.inputs[0].shape, engine.outputs[0].name)
     first = engine.run(golden_batch()[:1])[0]
     kept = first.copy()
-    engine.run(golden_batch()[1:])
+    both = engine.run(golden_batch())[0]
     np.testing.assert_array_equal(kept, first)
+    assert (both[0] * first[0]).sum() > 0.999
+    np.testing.assert_array_equal(both, engine.run(golden_batch())[0])
+
+
+def test_network_of_a_fixed_batch_keeps_it(tmp_path: Path) -> None:
+    """Its own size stands in the input's shape, and no other goes in."""
+    engine = OpenVinoEngine(mean_colour_network(tmp_path / "two.onnx", batch=2))
+    assert (2, 3, 224, 224) == engine.inputs[0].shape
+    assert 2 == len(engine.run(golden_batch())[0])
+    with pytest.raises(ModelError, match="at most 2 at once"):
+        engine.run(golden_batch()[:1])
 
 
 @pytest.mark.parametrize(
     "batch",
-    [np.zeros((2, 3, 224, 224), np.float32), np.zeros((1, 3, 224, 224)), np.zeros((1, 3, 8, 8), np.float32)],
-    ids=["two", "float64", "small"],
+    [np.zeros((3, 3, 224, 224), np.float32), np.zeros((1, 3, 224, 224)), np.zeros((1, 3, 8, 8), np.float32)],
+    ids=["three", "float64", "small"],
 )
 def test_what_does_not_fit_is_refused(box: Path, batch: np.ndarray) -> None:
     """Shape and type are named."""
-    with pytest.raises(ModelError, match=r"takes \(1, 3, 224, 224\) float32 in openvino-cpu-bf16; received"):
+    with pytest.raises(
+        ModelError, match=r"takes \(None, 3, 224, 224\) float32, at most 2 at once, in openvino-cpu"
+    ):
         OpenVinoEngine(box / "models" / "small.onnx").run(batch)
 
 
