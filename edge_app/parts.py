@@ -252,11 +252,8 @@ class Parts:
 
     def _command_arrived(self, message: Message) -> None:
         """Lay a command on the desk; called by the delivery thread."""
-        from edge_app.commands.desk import Arrival
-
         if self._desk is not None:
-            verb = message.topic.rsplit("/", 1)[-1]
-            self._desk.lay_down(Arrival(verb, message.payload, message.response_topic, message.correlation))
+            self._desk.arrived(message)
 
     def _cards_arrived(self, readings: tuple[CardReading, ...]) -> None:
         """Hand readings of cards to the ``recognise`` thread; more than it can take are dropped."""
@@ -354,8 +351,10 @@ class Parts:
             self._sparkplug.box(self._delivery.status(), self._context, self._pulse.measures)
 
     def _counts(self) -> dict[str, int]:
-        commands = {} if self._desk is None else self._desk.status.counts()
-        return {"receipts_refused": self._delivery.status().rejected_receipts, **commands}
+        counts = {"receipts_refused": self._delivery.status().rejected_receipts}
+        for room in (self._desk, self._sparkplug):
+            counts |= {} if room is None else room.counts()
+        return counts
 
     def _backend_changed(self, backend: str, previous: str, reason: str) -> None:
         """Let every event from now on name the engine that is in use; between two frames."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_app.commands.counters import Counters
     from edge_app.commands.keys import CommandKey
     from edge_app.commands.signed import Argument, Command
+    from edge_app.delivery.link import Message
 
     Verb = Callable[[Mapping[str, Argument]], Mapping[str, Any]]
 
@@ -109,9 +110,18 @@ class CommandDesk:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
 
+    def counts(self) -> dict[str, int]:
+        """Return what was obeyed and refused, as numbers of the box's health; any thread."""
+        return self.status.counts()
+
     def start(self) -> None:
         """Begin to obey."""
         self._thread.start()
+
+    def arrived(self, message: Message) -> None:
+        """Take what came on a topic under ``cmd/``; returns at once."""
+        verb = message.topic.rsplit("/", 1)[-1]
+        self.lay_down(Arrival(verb, message.payload, message.response_topic, message.correlation))
 
     def lay_down(self, arrival: Arrival) -> None:
         """Take a message; returns at once. What does not fit on the desk is counted and forgotten."""

@@ -8,6 +8,7 @@
 ``commands_done``         signed commands that were obeyed (absent where no key is configured), and
 ``commands_failed``       those that could not be done, and
 ``commands_refused``      those that were not obeyed: unsigned, replayed, expired, for another box, ...
+``sparkplug_refused``     writes and states on Sparkplug's topics that were none, or not allowed
 ========================  =======================================================================
 
 Counts are since the start of the software.

@@ -134,6 +134,10 @@ class SparkplugPlane:
                 )
             )
 
+    def counts(self) -> dict[str, int]:
+        """Return what was refused, as a number of the box's health; any thread."""
+        return {"sparkplug_refused": self.status.refused}
+
     def stop(self, timeout: float = 5.0) -> bool:
         """Send the death certificate, disconnect and end; return whether that was done in time."""
         self._stopping.set()
@@ -297,22 +301,29 @@ class SparkplugPlane:
         arrived, connection.arrived = connection.arrived, []
         for message in arrived:
             if host is not None and message.topic == state_topic(host.host_id):
-                if host.heard(message.payload):
+                before = host.online
+                if not host.heard(message.payload):
+                    self._refuse(message.topic, "no state, or an older one")
+                elif host.online is not before:
                     _LOG.info("sparkplug_host", host=host.host_id, online=host.online)
-            elif not self._obey(message):
-                self.status.refused += 1
+            elif (refused := self._obey(message)) is not None:
+                self._refuse(message.topic, refused)
 
-    def _obey(self, message: Arrived) -> bool:
-        """Do what a command asks; return whether all of it was something that a host may ask."""
+    def _refuse(self, topic: str, reason: str) -> None:
+        self.status.refused += 1
+        if self.status.refused.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
+            _LOG.warning("sparkplug_refused", topic=topic, reason=reason, refused=self.status.refused)
+
+    def _obey(self, message: Arrived) -> str | None:
+        """Do what a command asks; return why some of it is nothing that a host may ask, None if all is."""
         topics = self._node.topics
         device = topics.device_of(message.topic)
         if device is None and message.topic != topics.of_node("NCMD"):
-            return False
+            return "no topic of this node"
         try:
             written = decode_command(message.payload)
         except PayloadError as error:
-            _LOG.warning("sparkplug_command_refused", topic=message.topic, reason=str(error))
-            return False
+            return str(error)
         self.status.commands += 1
         names = [(self._node.written(device, metric), metric.value) for metric in written]
         for name, value in names:
@@ -320,4 +331,5 @@ class SparkplugPlane:
                 self._again.add(None)
             elif name == DEVICE_REBIRTH and value is True:
                 self._again.add(device)
-        return bool(names) and all(name in (REBIRTH, DEVICE_REBIRTH) for name, _ in names)
+        allowed = names and all(name in (REBIRTH, DEVICE_REBIRTH) for name, _ in names)
+        return None if allowed else "it writes something else than a rebirth"
