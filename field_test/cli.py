@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument(
         "--box", type=Path, metavar="PART.yaml", help="sections of the box's configuration that differ"
     )
+    score.add_argument("--shots", nargs="+", default=(), metavar="NAME", help="only these (default: all)")
     score.add_argument(
         "--min-px", type=float, default=40.0, help="narrower faces are not counted (default: 40)"
     )
@@ -97,7 +98,7 @@ def _score(args: argparse.Namespace) -> int:
     from field_test.score import Limits
 
     out = (args.out or args.clips / "run").resolve()
-    shots = run_all(args.clips.resolve(), out, settings=_settings(args.box), say=_say)
+    shots = run_all(args.clips.resolve(), out, settings=_settings(args.box), only=args.shots, say=_say)
     figures = report(args.clips, out, shots, limits=Limits(min_px=args.min_px))
     plot(figures, out)
     print((out / "score.md").read_text(encoding="utf-8"))

@@ -101,7 +101,7 @@ def _film_camera(
     )  # fmt: skip
     write_line(out, "clip", clip)
     for walk in walks:
-        write_line(out, "passage", _passage(walk))
+        write_line(out, "passage", _passage(walk, portal=camera.portal))
     stage = _Stage(
         scenario, camera, ash=ash, seed=zlib.crc32(f"{scenario.seed}/{shot.name}/{number}".encode())
     )
@@ -164,11 +164,23 @@ def _writer(
         writer.release()
 
 
-def _passage(walk: Walk) -> Passage:
+def _passage(walk: Walk, *, portal: bool) -> Passage:
+    way, crossed = _through(walk) if portal else (None, None)
     return Passage(
         id=walk.number, camera=walk.camera, who=walk.person.who, ref=walk.person.ref, ash=LEVELS[walk.ash],
-        first_s=round(walk.start, 3), last_s=round(walk.end, 3), away=walk.away,
+        first_s=round(walk.start, 3), last_s=round(walk.end, 3), away=walk.away, way=way, crossed_s=crossed,
     )  # fmt: skip
+
+
+def _through(walk: Walk) -> tuple[str | None, float | None]:
+    """Return which way somebody goes through the middle of the picture, and when; None if they do not."""
+    times = np.arange(walk.start + 0.5, walk.start + walk.walking, 0.02)
+    sides = np.sign([walk.place(float(now))[0] for now in times])
+    turns = np.flatnonzero(sides[1:] != sides[:-1])
+    if not len(turns):
+        return None, None
+    at = int(turns[-1])
+    return ("in" if sides[at + 1] > 0 else "out"), round(float(times[at]), 2)
 
 
 def _frame_truth(

@@ -145,13 +145,13 @@ def _research(
 
 
 def _mixed(pool: list[Person]) -> list[Person]:
-    """Let every third be a miner-face person, so that both sets are among the registered."""
+    """Let every sixth be a miner-face person: both sets are among the registered, most with many photos."""
     many = [person for person in pool if len(person.views) >= 9]  # noqa: PLR2004
     few = [person for person in pool if len(person.views) < 9]  # noqa: PLR2004
     mixed: list[Person] = []
     while many or few:
-        mixed += [*many[:2], *few[:1]]
-        many, few = many[2:], few[1:]
+        mixed += [*many[:5], *few[:1]]
+        many, few = many[5:], few[1:]
     return mixed
 
 

@@ -22,7 +22,7 @@ from field_test.broker import demo_broker
 from field_test.truth import read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from field_test.truth import Clip, Truth
@@ -42,6 +42,7 @@ def run_all(
     out: Path,
     *,
     settings: Mapping[str, Any],
+    only: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> list[Path]:
     """Run the box over every shot in `folder`; return the shots' folders.
@@ -50,6 +51,7 @@ def run_all(
         folder: of ``dsr-field make``, or real clips with a truth: one folder a shot.
         out: where each run is kept, one folder a shot.
         settings: sections of the box's configuration that differ from the defaults.
+        only: these shots; all if none is named.
         say: told what goes on.
 
     Raises:
@@ -58,6 +60,9 @@ def run_all(
         BrokerError: there is no broker to be had.
     """
     shots = sorted(path.parent for path in folder.glob("*/truth.jsonl"))
+    if unknown := set(only) - {shot.name for shot in shots}:
+        raise ConfigError(f"{folder} has no shot {', '.join(sorted(unknown))}", fix="look into the folder")
+    shots = [shot for shot in shots if not only or shot.name in only]
     if not shots:
         raise ConfigError(
             f"{folder} holds no shot", fix="make some with `dsr-field make`, or see docs/field-test.md"

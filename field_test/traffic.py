@@ -28,7 +28,7 @@ _ENTERS_S, _LEAVES_S = 0.4, 0.45
 #: Somebody who was here may be here again after this.
 _AGAIN_S: Final = 1.5
 #: Where people walk: metres from the axis for each metre before the lens, so that they stand apart.
-_LANES: Final = (-0.21, 0.07, -0.07, 0.21, 0.0)
+_LANES: Final = (-0.24, 0.12, -0.12, 0.24, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +109,10 @@ def plan(shot: Shot, scenario: Scenario, people: People) -> list[Walk]:
     rng = np.random.default_rng([scenario.seed, zlib.crc32(shot.name.encode())])
     walks = [_written(one, shot, people, rng) for one in shot.passages]
     if shot.traffic is not None:
+        before = _strangers_before(shot, scenario)
         for camera in shot.cameras:
-            walks += _by_lot(shot.traffic, camera.name, people, rng, walks)
+            walks += _by_lot(shot.traffic, camera.name, people, rng, others=walks, first=before)
+            before += shot.traffic.strangers
     walks.sort(key=lambda walk: (walk.start, walk.person.who))
     return [_numbered(walk, number) for number, walk in enumerate(walks)]
 
@@ -156,51 +158,65 @@ def _views(
 
 
 def _by_lot(
-    traffic: Traffic, camera: str, people: People, rng: np.random.Generator, others: Sequence[Walk]
+    traffic: Traffic,
+    camera: str,
+    people: People,
+    rng: np.random.Generator,
+    *,
+    others: Sequence[Walk],
+    first: int,
 ) -> list[Walk]:
-    queue = _draw(traffic, people, rng)
-    lanes = max(1, round(traffic.at_once))
-    free = [traffic.pause_s + float(rng.uniform(0, 1.5)) for _ in range(lanes)]
+    queue = _draw(traffic, people, rng, first)
+    slots = max(1, round(traffic.at_once))
+    free = [traffic.pause_s + float(rng.uniform(0, 1.5)) for _ in range(slots)]
+    left = [-float(rng.uniform(0, 1)) for _ in _LANES]  # when each lane was last walked on
     busy: dict[str, float] = {}
     for walk in others:
         busy[walk.person.who] = max(busy.get(walk.person.who, 0.0), walk.end)
     walks: list[Walk] = []
     while queue:
-        lane = int(np.argmin(free))
+        slot, lane = int(np.argmin(free)), int(np.argmin(left))
+        free[slot] = max(free[slot], left[lane])
         at = next(
-            (n for n, (person, _) in enumerate(queue) if busy.get(person.who, 0.0) + _AGAIN_S <= free[lane]),
+            (n for n, (person, _) in enumerate(queue) if busy.get(person.who, 0.0) + _AGAIN_S <= free[slot]),
             None,
         )
         if at is None:
-            free[lane] += 0.5
+            free[slot] += 0.5
             continue
         person, ash = queue.pop(at)
-        walk = _walk(traffic, rng, camera=camera, person=person, ash=ash, start=free[lane], lane=lane)
+        walk = _walk(traffic, rng, camera=camera, person=person, ash=ash, start=free[slot], lane=lane)
         walks.append(walk)
         busy[person.who] = walk.end
-        free[lane] = walk.end + float(rng.exponential(0.25)) * lanes / traffic.at_once
+        free[slot] = walk.end + float(rng.exponential(0.15)) * slots / traffic.at_once
+        left[lane] = walk.end
         if rng.random() < traffic.away:
             gone = _walk(
-                traffic, rng, camera=camera, person=person, ash=ash, start=free[lane], lane=lane, away=True
+                traffic, rng, camera=camera, person=person, ash=ash, start=free[slot], lane=lane, away=True
             )
             walks.append(gone)
-            busy[person.who] = free[lane] = gone.end
+            busy[person.who] = free[slot] = left[lane] = gone.end
     return walks
 
 
-def _draw(traffic: Traffic, people: People, rng: np.random.Generator) -> list[tuple[Person, int]]:
+def _strangers_before(shot: Shot, scenario: Scenario) -> int:
+    """Return how many strangers earlier shots have had: a shot goes on with the next ones."""
+    earlier = scenario.shots[: scenario.shots.index(shot)]
+    return sum(len(one.cameras) * one.traffic.strangers for one in earlier if one.traffic is not None)
+
+
+def _draw(traffic: Traffic, people: People, rng: np.random.Generator, first: int) -> list[tuple[Person, int]]:
     """Return everybody's passages in random order; each person's go through the ash levels in turn."""
     levels = [LEVELS.index(level) for level in traffic.ash]
-    first = int(rng.integers(len(levels)))
+    shift = int(rng.integers(len(levels)))
     queue = [
-        (person, levels[(turn + number + first) % len(levels)])
+        (person, levels[(turn + number + shift) % len(levels)])
         for number, person in enumerate(people.registered)
         for turn in range(traffic.registered)
     ]
     if people.strangers:
-        begin = int(rng.integers(len(people.strangers)))
         queue += [
-            (people.strangers[(begin + turn) % len(people.strangers)], levels[turn % len(levels)])
+            (people.strangers[(first + turn) % len(people.strangers)], levels[turn % len(levels)])
             for turn in range(traffic.strangers)
         ]
     order = rng.permutation(len(queue))
@@ -224,7 +240,7 @@ def _walk(
     stops = float(rng.uniform(0.6, 1.2)) if rng.random() < traffic.stops else 0.0
     turns = bool(rng.random() < traffic.turns)
     from_dark = bool(rng.random() < 0.4)  # noqa: PLR2004 - the others come out of a side drift
-    near = float(rng.uniform(1.4, 1.75))
+    near = float(rng.uniform(1.45, 1.8))
     far = near + float(np.clip(speed * rng.uniform(2.0, 2.8), 1.4, 3.4))
     side, beside = sight * far, (-sight if crosses else sight) * near
     out = -1 if sight < 0 else 1
