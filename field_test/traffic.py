@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from field_test.people import People, Person, View
     from field_test.scenario import PassageSpec, Scenario, Shot, Traffic
 
-#: How long somebody takes to come out of a side drift, or to be gone past the lens.
-_ENTERS_S, _LEAVES_S = 0.4, 0.45
+#: How fast somebody comes out of a side drift, and goes past the lens, metres a second to the side.
+_ENTERS, _LEAVES = 1.5, 1.8
+#: How long somebody takes to come out of the dark, or to be lost in it.
+_DIM_S: Final = 0.5
 #: Somebody who was here may be here again after this.
 _AGAIN_S: Final = 1.5
 #: Where people walk: metres from the axis for each metre before the lens, so that they stand apart.
@@ -63,7 +65,9 @@ class Walk:
     @property
     def end(self) -> float:
         """When it is over."""
-        return self.start + self.walking + (0.0 if self.away else _LEAVES_S)
+        return (
+            self.start + self.walking + (0.0 if self.away else self._aside(self.to_side, self.near) / _LEAVES)
+        )
 
     def share(self, now: float) -> float:
         """Return how much of the way lies behind, 0..1."""
@@ -78,17 +82,20 @@ class Walk:
         done = 1 - self.share(now) if self.away else self.share(now)
         z = self.far + (self.near - self.far) * done
         x = self.side + (self.to_side - self.side) * done
-        entered = min(1.0, (now - self.start) / _ENTERS_S)
-        gone = max(0.0, (now - self.start - self.walking) / _LEAVES_S)
-        seen = 1.0
+        since, after, seen = now - self.start, now - self.start - self.walking, 1.0
         if self.away:
-            seen = min(1.0, (self.end - now) / 0.5)
-            x += self.out * _beyond(z) * (1 - entered) ** 2
+            seen = min(1.0, (self.end - now) / _DIM_S)
+            x += self.out * max(0.0, self._aside(self.to_side, self.near) - _LEAVES * since)
         elif self.from_dark:
-            seen = entered
+            seen = min(1.0, since / _DIM_S)
         else:
-            x -= self.out * _beyond(z) * (1 - entered) ** 2
-        return x + self.out * 1.6 * _beyond(z) * gone**2, z, seen
+            begins = 1 if self.side >= 0 else -1
+            x += begins * max(0.0, _beyond(self.far) - abs(self.side) - _ENTERS * since)
+        return x + self.out * _LEAVES * max(0.0, after), z, seen
+
+    def _aside(self, x: float, z: float) -> float:
+        """Return how far it is from `x` to beyond the picture, on the side where they go out."""
+        return _beyond(z) - self.out * x
 
     def view(self, now: float) -> View | None:
         """Return the photo that is seen now."""
