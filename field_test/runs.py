@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edge_app.errors import ConfigError, DsrError
 from field_test import assets
 from field_test.broker import demo_broker
+from field_test.score import read_rows
 from field_test.truth import read_truth
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def run_shot(shot: Path, out: Path, *, register: Path, settings: Mapping[str, An
             _run_box(out, shot, config, truth)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 watching.wait(timeout=20)
-    frames = sum(1 for _ in (out / "trace.jsonl").open(encoding="utf-8")) - 1
+    frames = len(read_rows(out / "trace.jsonl")) - 1
     (out / "done").touch()
     return frames
 
