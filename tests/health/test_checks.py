@@ -90,14 +90,13 @@ def test_the_real_detector_passes_and_sees_nothing_in_grey(box: Box, centerface:
 
 # -- people
 
+QUALITY = Quality(face_px=90, sharpness=100, brightness=120, contrast=40, yaw=0, pitch=0, roll=0, score=0.9)
+
 
 def register(path: Path, model_sha256: str, *refs: str) -> None:
     """Register people with one photo each, embedded by the model named."""
     gallery = Gallery(path=path)
     gallery.create()
-    quality = Quality(
-        face_px=90, sharpness=100, brightness=120, contrast=40, yaw=0, pitch=0, roll=0, score=0.9
-    )
     for i, ref in enumerate(refs):
         vector = np.zeros(16, dtype=np.float32)
         vector[i] = 1.0
@@ -105,7 +104,7 @@ def register(path: Path, model_sha256: str, *refs: str) -> None:
         photo = NewPhoto(
             source_name=f"{ref}.jpg",
             source_sha256=f"{i:064x}",
-            quality=quality,
+            quality=QUALITY,
             embedding=embedding,
             crop=None,
         )
@@ -121,6 +120,21 @@ def test_a_register_that_fits_the_model_is_ok_and_names_nobody(box: Box, tiny_re
     assert State.OK is finding.state
     assert "2 people, 2 photos, version 2" in finding.what
     assert "Person" not in finding.what
+
+
+def test_look_alikes_are_a_warning_with_who_they_are(box: Box, tiny_recogniser: Path) -> None:
+    """Somebody may be registered under two cards."""
+    _, config = box()
+    config.gallery.path.parent.mkdir()
+    model = Recogniser.open(tiny_recogniser).model_sha256
+    register(config.gallery.path, model, "CARD-1", "CARD-2")
+    twin = Gallery(path=config.gallery.path)
+    same = twin.snapshot(model_sha256=model, preprocess_sha256=PREPROCESS_SHA256).vectors[0]
+    photo = NewPhoto("t.jpg", "9" * 64, QUALITY, Embedding(same, model, PREPROCESS_SHA256), None)
+    twin.add(ref="CARD-3", name="Person 3", photos=[photo])
+    well, alike = check_people(config)
+    assert (State.OK, State.WARN) == (well.state, alike.state)
+    assert "1 pair(s) look alike to the box: CARD-1 and CARD-3 (1.00)" == alike.what
 
 
 def test_a_register_embedded_by_another_model_must_be_embedded_again(box: Box, tiny_recogniser: Path) -> None:

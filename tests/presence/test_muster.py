@@ -495,6 +495,22 @@ def test_what_was_kept_goes_on_after_a_restart(muster: Muster) -> None:
     assert [10 * S] == [person.since_ns for person in again.snapshot(14 * S).people]
 
 
+def test_muster_has_ages_strangers_and_blind_cameras(muster: Muster) -> None:
+    """What a rescue team asks: who was last seen where, how long ago, who is unknown, what is unseen."""
+    muster.camera(CameraState("cam2", "shaft"), now_ns=5 * S)
+    muster.identity(said("a", at=10))
+    muster.identity(said("b", track="t2", camera="cam2", at=12))
+    muster.identity(said(None, track="t3", at=20))
+    muster.camera(CameraState("cam2", "shaft", blind_since_ns=15 * S, reason="dark"), now_ns=25 * S)
+    fields = muster_fields(muster.snapshot(40 * S))
+    ages = [(row["person_ref"], row["zone"], row["age_ms"]) for row in fields["people"]]
+    assert [("a", "drift", 30_000), ("b", "shaft", 28_000)] == ages
+    assert [("drift", 20_000)] == [(row["zone"], row["age_ms"]) for row in fields["unknown"]]
+    assert 3 == fields["headcount"]
+    (shaft,) = [row for row in fields["cameras"] if row["camera"] == "cam2"]
+    assert (False, 15 * S, "dark") == (shaft["sees"], shaft["blind_since_ns"], shaft["reason"])
+
+
 def test_people_from_before_this_boot_fit_the_schema() -> None:
     """Their times are negative here, and at the beginning of the clock on the wire; the age is true."""
     old = Place("drift", "cam1", "t1", -90 * S, -80 * S, 0.5)

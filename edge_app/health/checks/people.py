@@ -23,9 +23,13 @@ def check_people(config: Config) -> Iterator[Finding]:
         GalleryError: it is damaged, unreadable, or somebody has no embedding by the configured model.
         ModelError: the recogniser's manifest cannot be read.
     """
+    import numpy as np
+
     from edge_app.engines.manifest import load_manifest
     from edge_app.faces.preprocess import PREPROCESS_SHA256
+    from edge_app.identity.alike import look_alikes
     from edge_app.identity.gallery import Gallery
+    from edge_app.identity.match import templates_of
 
     path = config.gallery.path
     if not path.exists():
@@ -38,7 +42,7 @@ def check_people(config: Config) -> Iterator[Finding]:
         yield warn(NAME, "nobody is registered: everybody will be unknown", fix=_ADD)
         return
     model = load_manifest(config.recogniser.model)
-    gallery.snapshot(model_sha256=model.sha256, preprocess_sha256=PREPROCESS_SHA256)
+    snapshot = gallery.snapshot(model_sha256=model.sha256, preprocess_sha256=PREPROCESS_SHA256)
     photos = sum(len(person.photos) for person in people)
     single = [person.ref for person in people if len(person.photos) == 1]
     few = f"; {len(single)} with one photo only, which recognises less well" if single else ""
@@ -47,3 +51,12 @@ def check_people(config: Config) -> Iterator[Finding]:
         f"{len(people)} people, {photos} photos, version {gallery.version}, "
         f"embedded by {model.sha256[:12]}{few}",
     )
+    bar = 1.0 if model.threshold is None else model.threshold
+    pairs = look_alikes(snapshot.refs, templates_of(snapshot), np.full(len(snapshot.refs), bar))
+    if pairs:
+        shown = ", ".join(f"{one} and {other} ({score:.2f})" for one, other, score in pairs[:3])
+        yield warn(
+            NAME,
+            f"{len(pairs)} pair(s) look alike to the box: {shown}",
+            fix="check that they are two people; more photos of both help: see docs/people.md",
+        )
