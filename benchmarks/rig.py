@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -28,11 +29,14 @@ from paho.mqtt.properties import Properties
 from benchmarks.processes.nursery import NURSERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from benchmarks.processes.nursery import Forked
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 HOST: Final = "127.0.0.1"
 _SESSION_S: Final = 3600
+_PUBACK: Final = 4
 
 
 def free_port() -> int:
@@ -63,21 +67,36 @@ def mosquitto_path() -> str | None:
 
 
 class Mosquitto:
-    """A mosquitto of our own on a loopback port, with `settings` as further lines of its configuration."""
+    """A mosquitto of our own on a port of the loopback, or of all addresses with `everywhere`.
 
-    def __init__(self, folder: Path, *, settings: Sequence[str] = (), port: int | None = None) -> None:
+    `settings` are further lines of its configuration; `configure` exchanges them for the next start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Sequence[str] = (),
+        port: int | None = None,
+        everywhere: bool = False,
+    ) -> None:
         self.port = port or free_port()
+        self._address = "0.0.0.0" if everywhere else HOST  # noqa: S104 - a broker that a test ends
         self._folder = folder
         self._config = folder / f"mosquitto-{self.port}.conf"
         self._log = folder / f"mosquitto-{self.port}.log"
+        self.configure(settings)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, settings: Sequence[str]) -> None:
+        """Write the configuration."""
         allow = (
             () if any(line.startswith("allow_anonymous") for line in settings) else ("allow_anonymous true",)
         )
         # Started by root it would become another user, who may not read our folder.
         allow = (*allow, "user root") if os.geteuid() == 0 else allow
-        lines = (f"listener {self.port} {HOST}", *allow, *settings)
+        lines = (f"listener {self.port} {self._address}", *allow, *settings)
         self._config.write_text("\n".join((*lines, "")), encoding="utf-8")
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Mosquitto:
         """Start it and wait until it accepts connections."""
@@ -211,7 +230,8 @@ class FaultProxy:
 
     `cut` closes all connections; `refuse` closes new ones at once; `stalled` forwards nothing either way
     while connections look alive (a half-open link); `swallow_down` drops what the broker sends (PUBACKs
-    that never come); `delay_s` waits before each piece; `cut_after` closes after so many bytes upwards.
+    that never come); `delay_s` waits before each piece; `cut_after` closes after so many bytes upwards;
+    `say_later` turns every so many-th plain PUBACK into "quota exceeded".
     """
 
     def __init__(self, target: int) -> None:
@@ -219,6 +239,8 @@ class FaultProxy:
         self.refuse = self.stalled = self.swallow_down = False
         self.delay_s = 0.0
         self.cut_after: int | None = None
+        self.say_later = 0
+        self._pubacks = self.refusals = self.cuts = 0
         self._closing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -282,6 +304,23 @@ class FaultProxy:
             near.close()
             far.close()
 
+    def _refusing(self, piece: bytes) -> bytes:
+        """Return `piece` with some PUBACKs refused, if it is nothing but PUBACKs without a reason code."""
+        if (
+            not self.say_later
+            or len(piece) % _PUBACK
+            or any(piece[at : at + 2] != b"\x40\x02" for at in range(0, len(piece), _PUBACK))
+        ):
+            return piece
+        out = bytearray()
+        for at in range(0, len(piece), _PUBACK):
+            self._pubacks += 1
+            one = piece[at : at + _PUBACK]
+            refused = self._pubacks % self.say_later == 0
+            self.refusals += refused
+            out += b"\x40\x03" + one[2:] + b"\x97" if refused else one
+        return bytes(out)
+
     def _pump(self, near: socket.socket, far: socket.socket) -> None:
         sent_up = 0
         while not self._closing.is_set():
@@ -296,10 +335,11 @@ class FaultProxy:
                     time.sleep(self.delay_s)
                 if source is far:
                     if not self.swallow_down:
-                        near.sendall(piece)
+                        near.sendall(self._refusing(piece))
                     continue
                 sent_up += len(piece)
                 if self.cut_after is not None and sent_up > self.cut_after:
+                    self.cuts += 1
                     far.sendall(piece[: len(piece) // 2])
                     return
                 far.sendall(piece)
@@ -309,25 +349,49 @@ class BoxProcess:
     """A box in a process of its own (`benchmarks/processes/box.py`), to be killed.
 
     It submits events at `rate` a second and appends the id of every event to `ledger` after `flush` said
-    that it is committed.
+    that it is committed. With `before` (a command that runs another) or `environment` it is a fresh
+    interpreter; without, a fork of one, which starts at once.
     """
 
     #: Those that were started and not ended, for whoever cleans up after a test that failed.
     alive: ClassVar[set[BoxProcess]] = set()
 
     def __init__(
-        self, *, outbox: Path, port: int, ledger: Path, rate: float, extra: Sequence[str] = ()
+        self,
+        *,
+        outbox: Path,
+        port: int,
+        ledger: Path,
+        rate: float,
+        extra: Sequence[str] = (),
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.outbox, self.ledger = outbox, ledger
         words = ["--outbox", str(outbox), "--port", str(port), "--ledger", str(ledger)]
+        words += ["--rate", str(rate), *extra]
         self._output = ledger.with_suffix(".ready")
         self._output.unlink(missing_ok=True)
-        self.process = NURSERY.fork("box", [*words, "--rate", str(rate), *extra], output=self._output)
+        self.process: Forked | subprocess.Popen[bytes]
+        if before or environment:
+            with self._output.open("wb") as output:
+                self.process = subprocess.Popen(
+                    [*before, sys.executable, str(ROOT / "benchmarks" / "processes" / "box.py"), *words],
+                    env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+                    stdout=output,
+                    stderr=subprocess.DEVNULL,
+                )
+        else:
+            self.process = NURSERY.fork("box", words, output=self._output)
         self.alive.add(self)
+
+    def is_ready(self) -> bool:
+        """Return whether it submits events."""
+        return self._output.exists() and self._output.stat().st_size > 0
 
     def wait_ready(self) -> None:
         """Wait until it submits events."""
-        wait_until(lambda: self._output.exists() and self._output.stat().st_size > 0, what="the box's start")
+        wait_until(self.is_ready, what="the box's start")
 
     def kill(self) -> None:
         """End it as a power cut would end the process."""

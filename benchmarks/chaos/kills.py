@@ -9,7 +9,6 @@ was committed, and what the consumers have.
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.chaos.scene import BROKER, asked, waiting
 from benchmarks.chaos.table import Row
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, violations, wait_until
@@ -35,7 +35,6 @@ FAULTS: Final = {
     "answers lost": 1,
 }
 KILLS: Final = ("box", "broker", "consumer")
-BROKER: Final = ("max_queued_messages 100000", "max_inflight_messages 100")
 #: Now and then it is quiet for so long that a backlog drains: what is killed then has much under way.
 _CALM: Final = 0.1
 
@@ -99,7 +98,7 @@ class Line:
         self._box.kill()
         self._box = self._new_box(0)
         stored = len(self._surface.ids())
-        wait_until(lambda: _waiting(self._folder / "box.db") == 0, timeout=1800, what="delivery of the rest")
+        wait_until(lambda: waiting(self._folder / "box.db") == 0, timeout=1800, what="delivery of the rest")
         self._box.stop()
         self._surface.stop()
         self._proxy.close()
@@ -131,7 +130,7 @@ class Line:
             self._proxy.cut()  # bytes are missing from the stream: no TCP connection could go on
 
     def _books(self, before_the_end: int, seconds: float) -> Books:
-        numbers = _asked(self._folder / "box.db", "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        numbers = asked(self._folder / "box.db", "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
         events = self._surface.events()
         ids = [event["id"] for event in events]
         committed = set(self._box.committed())
@@ -189,15 +188,3 @@ def _row(books: list[Books]) -> Row:
         order=len(late),
         note=f"({named}; {early / max(1, stored):.0%} stored before the last fault; {seconds:.0f} s)",
     )
-
-
-def _waiting(outbox: Path) -> int:
-    return _asked(outbox, "SELECT sum(n) FROM tally")
-
-
-def _asked(database: Path, query: str) -> int:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        return int(connection.execute(query).fetchone()[0])
-    finally:
-        connection.close()

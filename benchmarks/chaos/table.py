@@ -46,6 +46,10 @@ class Row:
         """Whether the promise held, as far as it was tried."""
         return not self.failed and self.lost == 0 and self.order == 0
 
+    def without_copies(self) -> Row:
+        """Return the same row of a consumer whose store keeps each event once."""
+        return replace(self, copies=None)
+
     def line(self) -> str:
         """Return the row as it is printed."""
         if not self.done:
@@ -75,20 +79,22 @@ def counted(
         note: something worth knowing.
     """
     wanted, got = set(committed), {event["id"] for event in events}
-    told = [(e["from_seq"], e["to_seq"], e.get("lost") or 0) for e in events if e.get("kind") == "gap"]
+    gaps = {event["id"]: event for event in events if event.get("kind") == "gap"}.values()
+    reported = sum(gap["lost"] or 0 for gap in gaps)
     missing = len(wanted - got)
-    reported = sum(lost for _, _, lost in told)
-    row = Row(
+    unknown = any(gap["lost"] is None for gap in gaps)
+    if gaps:
+        note = f"({reported:,}{' and an unknown number' if unknown else ''} reported lost) {note}".rstrip()
+    return Row(
         fault=fault,
         times=times,
         committed=len(wanted),
         received=len(got),
         copies=len(events) - len(got),
-        lost=max(0, missing - reported),
+        lost=0 if unknown else max(0, missing - reported),
         order=order_violations(events),
         note=note,
     )
-    return replace(row, note=f"{reported:,} reported lost; {note}".rstrip("; ")) if reported else row
 
 
 def print_table(rows: Sequence[Row]) -> int:

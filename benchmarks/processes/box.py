@@ -15,7 +15,14 @@ import structlog
 
 from edge_app.clock import SystemClock, boot_id
 from edge_app.delivery.event import EnvelopeContext
-from edge_app.delivery.options import BrokerOptions, ConsumerOptions, DeliveryOptions, OutboxOptions
+from edge_app.delivery.options import (
+    BrokerOptions,
+    CheckDates,
+    ConsumerOptions,
+    DeliveryOptions,
+    OutboxOptions,
+    TlsOptions,
+)
 from edge_app.delivery.service import Delivery
 from edge_app.records import Event
 
@@ -64,11 +71,12 @@ def options_from(args: argparse.Namespace) -> DeliveryOptions:
         ConsumerOptions(id=name, key_file=Path(path))
         for name, path in (pair.split("=", 1) for pair in args.consumer)
     )
+    tls = None if args.ca is None else TlsOptions(ca_file=args.ca, check_dates=CheckDates(args.check_dates))
     return DeliveryOptions(
         site="north",
         node=args.node,
         outbox=OutboxOptions(path=args.outbox, max_mb=args.max_mb),
-        brokers=(BrokerOptions(host="127.0.0.1", port=args.port),),
+        brokers=(BrokerOptions(host=args.host, port=args.port, tls=tls),),
         consumers=consumers,
         history_per_s=None,
         reconnect_max_s=1.0,
@@ -84,6 +92,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outbox", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--ca", type=Path, help="switches TLS on")
+    parser.add_argument("--check-dates", default="always")
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--count", type=int, default=0, help="stop submitting after so many (0: never)")

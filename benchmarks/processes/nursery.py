@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -71,16 +72,18 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._gate = threading.Lock()
 
     def fork(self, what: str, words: list[str], *, output: Path | None = None) -> Forked:
         """Start ``box`` or ``surface`` with the command line `words`; what it prints goes to `output`."""
-        process = self._started()
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the nursery has no pipes")
         request = {"what": what, "words": words, "output": str(output or os.devnull)}
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return Forked(int(process.stdout.readline()))
+        with self._gate:
+            process = self._started()
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("the nursery has no pipes")
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            return Forked(int(process.stdout.readline()))
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:

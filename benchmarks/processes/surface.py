@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,14 @@ class Surface:
         """End it without warning."""
         self.process.kill()
         self.process.wait(10)
+
+    def pause(self) -> None:
+        """Let it stand still while its connection stays open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it in order."""

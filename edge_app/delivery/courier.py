@@ -311,6 +311,8 @@ class Courier:
     def _send_events(self, now: int) -> None:
         reserve = self._window // 10
         while (row := self._lanes.next(now=now, free=self._free, reserve=reserve)) is not None:
+            if self._parking.keeps_back(row):
+                continue
             if self._max_packet is not None and len(row.body) + _TOPIC_OVERHEAD > self._max_packet:
                 self._parking.park(row, UNFIT, f"larger than the broker's limit of {self._max_packet} bytes")
                 continue

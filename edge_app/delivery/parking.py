@@ -1,7 +1,8 @@
 """Rows that the broker would not have: set aside with the reason, tried again in measure.
 
 There are three reasons. ``DENIED``: the broker does not authorise the topic. That concerns a whole kind,
-so now and then the oldest row of the kind is tried, and when the broker takes one, all follow.
+so what comes after it is set aside as well, now and then the oldest row of the kind is tried, and when the
+broker takes one, all follow in their order.
 ``UNFIT``: this very row (too large, a format the broker rejects); tried now and then, because the broker
 may be another. ``SUSPECT``: the connection ended, time after time, while this row was the first
 under way; some brokers answer a message that they dislike by closing the connection, and one such
@@ -61,6 +62,7 @@ class Parking:
         self._lanes = lanes
         self._clock = clock
         self._denied = set(outbox.parked_kinds(DENIED))
+        self._on_trial: set[str] = set()
         self._refusals: Counter[int] = Counter()
         self._suspect = (0, 0)
         self._probe_at = 0
@@ -85,6 +87,16 @@ class Parking:
         """Return whether events of `kind` are parked because the broker denies them."""
         return kind in self._denied
 
+    def keeps_back(self, row: Row) -> bool:
+        """Set `row` aside untried if its kind is denied, unless it is the one that is to be tried now."""
+        if row.kind not in self._denied:
+            return False
+        if row.kind in self._on_trial:
+            self._on_trial.discard(row.kind)
+            return False
+        self.park(row, DENIED, "others of its kind were denied")
+        return True
+
     def is_due(self) -> bool:
         """Return whether `probe` would try something."""
         now = self._clock.mono_ns()
@@ -107,6 +119,7 @@ class Parking:
         self._bring_back(UNFIT)
         for kind in self._denied:
             if self._outbox.unpark(DENIED, kind=kind, limit=1):
+                self._on_trial.add(kind)
                 self._lanes.lanes[priority_of(kind)].rewind(1)
 
     def accepted(self, row: Row) -> None:

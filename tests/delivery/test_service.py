@@ -342,6 +342,31 @@ def test_denied_events_are_parked_and_others_go(
     late.close()
 
 
+def test_what_comes_after_a_denied_event_waits_behind_it(
+    mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
+) -> None:
+    """Set aside untried, also by the next run; when the broker takes the oldest, all follow in order."""
+    broker = mosquitto(*_acl(tmp_path, deny=f"{BASE}/evt/sighting"))
+    delivery = deliver(broker.port)
+    wait_until(lambda: delivery.status().connected, what="connection")
+    delivery.submit(event("sighting"))
+    wait_until(lambda: delivery.status().parked == 1, what="the denial")
+    published = delivery.status().published
+    for _ in range(10):
+        delivery.submit(event("sighting"))
+    wait_until(lambda: delivery.status().parked == 11, what="parking of the others")
+    assert published == delivery.status().published
+    delivery.stop()
+    allowed = mosquitto()
+    late = Watcher(allowed.port)
+    again = deliver(allowed.port)
+    for _ in range(10):
+        again.submit(event("sighting"))
+    wait_until(lambda: kinds(late).count("sighting") >= 21, what="all of them")
+    assert 0 == order_violations(late.events())
+    late.close()
+
+
 def test_event_that_makes_the_broker_hang_up_does_not_block_the_others(
     mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
 ) -> None:
