@@ -2,8 +2,9 @@
 
 On an x86 machine with an NVIDIA GPU, or on a Jetson, with TensorRT or TensorRT-RTX and pycuda: builds
 each type for this GPU, signs and reads it as the box does, holds its golden embeddings and 32 pictures
-against the FP32 model on the CPU, and measures batches of 1 to 8 with and without a CUDA graph. Exit
-status 3, and a word, where there is nothing to test with: a check that did not run is no check passed.
+against the FP32 model on the CPU, and measures batches of 1 to 8 with and without a CUDA graph. Beside it
+stand the same graphs in ONNX Runtime's CUDA provider, where ``onnxruntime-gpu`` is installed. Exit status 3,
+and a word, where there is nothing to test with: a check that did not run is no check passed.
 
 Has not run on a device yet; what it says without one is tested.
 """
@@ -13,11 +14,12 @@ Has not run on a device yet; what it says without one is tested.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -44,6 +46,7 @@ LEAST: Final = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.95}
 _BATCHES: Final = (1, 2, 4, 8)
 _ROUNDS: Final = 200
 _PICTURES: Final = 32
+_CUDA: Final = "CUDAExecutionProvider"
 
 
 def pictures() -> npt.NDArray[np.float32]:
@@ -89,6 +92,36 @@ def check(toolkit: Toolkit, model: Path, precision: str, folder: Path) -> bool:
     return right
 
 
+def other_runtime(model: Path, providers: Sequence[str] | None = None) -> bool:
+    """Measure the graphs beside the FP32 model `model` in another GPU runtime; returns whether there is one.
+
+    `providers` are those that ONNX Runtime has here, unless given.
+    """
+    import onnxruntime
+
+    have = onnxruntime.get_available_providers() if providers is None else providers
+    if _CUDA not in have:
+        print(f"no other GPU runtime: ONNX Runtime has {', '.join(have)} here; pip install onnxruntime-gpu")
+        return False
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    for path in (model.with_suffix(".onnx"), model.with_name(f"{model.stem}.qdq-fp32.onnx")):
+        if not path.exists():
+            print(f"  {path.name}: not measured, it is not there")
+            continue
+        session = onnxruntime.InferenceSession(str(path), options, providers=[_CUDA, "CPUExecutionProvider"])
+        run = functools.partial(_run, session, session.get_inputs()[0].name)
+        print(f"  {path.name} in ONNX Runtime {onnxruntime.__version__}, {session.get_providers()[0]}")
+        for batch in _BATCHES:
+            median, p99 = latency(run, pictures()[:batch])
+            print(f"    batch {batch}: median {median:.3f} ms, p99 {p99:.3f} ms")
+    return True
+
+
+def _run(session: Any, name: str, batch: npt.NDArray[np.float32]) -> object:
+    return session.run(None, {name: batch})
+
+
 def latency(
     run: Callable[[npt.NDArray[np.float32]], object], batch: npt.NDArray[np.float32]
 ) -> tuple[float, float]:
@@ -129,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 except DsrError as error:
                     print(f"  {precision}: {error}")
                     verdicts.append(False)
+    other_runtime(arguments.model)
     if not verdicts:
         print("NOTHING was tested: neither TensorRT nor TensorRT-RTX is installed", file=sys.stderr)
         return NOTHING
