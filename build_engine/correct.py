@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from build_engine.qdq import FIRST
 from calibration.collect import Observer, batch_of, require_normalised
 from calibration.network import quantised_convolutions
 
@@ -74,7 +75,8 @@ def correct_biases(quantised: Any, reference: Any, crops: npt.NDArray[np.uint8])
         for name in wave:
             error = found[name] - expected[name]
             largest = max(largest, float(np.abs(error).max()))
-            bias = weights.get(makers[name].input[2]) if len(makers[name].input) > 2 else None  # noqa: PLR2004
+            conv = makers.get(f"{name}{FIRST}", makers[name])  # of two terms, the first has the bias
+            bias = weights.get(conv.input[2]) if len(conv.input) > 2 else None  # noqa: PLR2004
             if bias is not None:
                 value = (numpy_helper.to_array(bias) - error).astype(np.float32)
                 bias.CopyFrom(numpy_helper.from_array(value, bias.name))

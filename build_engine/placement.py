@@ -3,7 +3,8 @@
 At least nine tenths of the multiply-adds shall run in INT8; depthwise convolutions and the tail take half
 of what is left, and the rest may be spent. Each convolution is quantised alone, and what the embedding is
 then off is its price; prices add up well enough. The rest is spent so that the prices which need not be
-paid make the largest sum. Only calibration pictures are seen.
+paid make the largest sum. What is costly and too large for that reads its input in two terms
+(`build_engine.qdq`). Only calibration pictures are seen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from calibration.collect import Observer, batch_of
 from calibration.network import quantised_convolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 #: The least share of multiply-adds in INT8: a little above what `build_engine.inspect` asks for, which
 #: counts convolutions alone.
 LEAST_SHARE: Final = 0.902
+#: What second terms may cost: this share of the multiply-adds, in INT8, on top of all.
+SECOND_TERMS: Final = 0.20
 _STEPS: Final = 10_000
 
 
@@ -47,13 +50,14 @@ def prices(
     crops: npt.NDArray[np.uint8],
     *,
     rounded: Mapping[str, Rounded] | None = None,
+    two_terms: Collection[str] = (),
 ) -> list[Price]:
     """Return the price of every ordinary convolution of the float network `equal`, in graph order."""
     output = equal.graph.output[0].name
     reference = embeddings(equal, output, crops)
     found = []
     for node in quantised_convolutions(equal):
-        alone = insert_qdq(equal, scales, only=[node.output[0]], rounded=rounded)
+        alone = insert_qdq(equal, scales, only=[node.output[0]], rounded=rounded, two_terms=two_terms)
         off = 1 - cosines(reference, embeddings(alone, output, crops))
         share = share_in_int8(alone).mac_share
         found.append(Price(node.output[0], share, float(off.mean()), float(off.max())))
@@ -71,7 +75,22 @@ def choose_float(found: Sequence[Price], *, least: float = LEAST_SHARE) -> tuple
 
     The sum of the means of those left out is the largest possible; where nothing can be spared, none are.
     """
-    budget = int((sum(price.mac_share for price in found) - least) * _STEPS)
+    return _worth_most(found, sum(price.mac_share for price in found) - least)
+
+
+def choose_two_terms(
+    found: Sequence[Price], floats: Collection[str], *, most: float = SECOND_TERMS
+) -> tuple[str, ...]:
+    """Return which convolutions read their input in two terms: at most `most` more multiply-adds, all INT8.
+
+    Once weights are rounded as one, rounding the input is nearly all of a price: a second term takes it away.
+    """
+    return _worth_most([price for price in found if price.name not in floats], most)
+
+
+def _worth_most(found: Sequence[Price], share: float) -> tuple[str, ...]:
+    """Return those whose prices make the largest sum among all that fit into `share` of the multiply-adds."""
+    budget = int(share * _STEPS)
     if budget <= 0:
         return ()
     saved = np.zeros(budget + 1)

@@ -6,6 +6,9 @@ average pooling, the embedding, a sum, a concatenation or around a depthwise con
 between two such inputs reads the dequantised one and its result has the same scale, so that a builder
 may pool in INT8. BatchNormalization must not be folded: per-tensor ranges are kind to equal channels.
 
+Where eight bits are too few for an input, a convolution may read it in two terms: what the first rounds away
+is rounded again, 250 times finer, and goes through the same INT8 weights; both results are added.
+
 The result is FP32-typed (opset 17). Weights stay float before their Q/DQ pair there, the form that every
 TensorRT since 8 reads; they already lie on the INT8 grid, so quantising them again changes nothing.
 """
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 #: Candidate weight ranges, as shares of a channel's largest magnitude.
 _SHARES: Final = np.linspace(0.7, 1.0, 31)
+#: A first term is off by half a step at most; the second covers that with 127 steps, and a little to spare.
+_FINER: Final = 250
+#: Ends of the names of a convolution's two terms.
+FIRST, SECOND = "/first", "/second"
 #: A channel without weights still needs a scale that FP16 can hold.
 _LEAST_AMAX: Final = QMAX * 6.2e-5
 
@@ -77,6 +84,7 @@ def insert_qdq(
     *,
     only: Collection[str] | None = None,
     rounded: Mapping[str, Rounded] | None = None,
+    two_terms: Collection[str] = (),
 ) -> Any:
     """Return a copy of `model` with Q/DQ on the inputs and weights of its ordinary convolutions.
 
@@ -85,6 +93,7 @@ def insert_qdq(
         scales: amax / 127 of every tensor of `quantised_tensors`.
         only: quantise these convolutions (output names) alone.
         rounded: kernels in steps by name; others are rounded to the nearest.
+        two_terms: these convolutions (output names) read their input in two terms.
 
     Raises:
         ModelError: the network has no such convolution, or a scale is missing or not positive.
@@ -100,8 +109,11 @@ def insert_qdq(
         )
     maker = _Maker(result, scales, rounded or {})
     for node in convolutions:
-        node.input[0] = maker.activation(node.input[0])
+        source = node.input[0]
+        node.input[0] = maker.activation(source)
         node.input[1] = maker.weight(node.input[1])
+        if node.output[0] in two_terms:
+            maker.add_second_term(node, source)
     for pool in result.graph.node:
         if pool.op_type == "MaxPool" and maker.reads_from(pool):
             pool.input[0] = maker.activation(pool.input[0])
@@ -123,12 +135,15 @@ class _Maker:
         self._owners = quantised_tensors(model)
         self._weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
         self._pairs: dict[str, tuple[str, list[Any]]] = {}
+        self._rests: dict[str, tuple[str, list[Any]]] = {}
+        self._sums: dict[str, list[Any]] = {}
         self._added: dict[str, Any] = {}
 
     def reads_from(self, pool: Any) -> bool:
         """Tell whether `pool` lies between two quantised tensors that share a scale."""
         source, target = pool.input[0], pool.output[0]
-        return source in self._pairs and target in self._pairs and self._owners.get(target) == source
+        fits = source in self._pairs and target in self._pairs and self._owners.get(target) == source
+        return fits and target not in self._rests  # what is pooled in INT8 has no second term
 
     def activation(self, tensor: str) -> str:
         """Return the dequantised twin of `tensor`."""
@@ -141,6 +156,27 @@ class _Maker:
                 )
             self._pairs[tensor] = self._pair(tensor, owner, np.float32(scale), axis=None)
         return self._pairs[tensor][0]
+
+    def add_second_term(self, node: Any, source: str) -> None:
+        """Let the convolution `node`, already quantised, also read what the rounding of `source` left."""
+        import onnx
+        from onnx import helper
+
+        if source not in self._rests:
+            rest, owner = f"{source}/rest", self._owners[source]
+            finer = max(float(self._scales[owner]) / _FINER, _LEAST_AMAX / QMAX)
+            back, pair = self._pair(rest, f"{owner}/rest", np.float32(np.float16(finer)), axis=None)
+            taken = helper.make_node("Sub", [source, self._pairs[source][0]], [rest], name=rest)
+            self._rests[source] = back, [taken, *pair]
+        out = node.output[0]
+        second = onnx.NodeProto()
+        second.CopyFrom(node)
+        second.name = second.output[0] = f"{out}{SECOND}"
+        second.input[0] = self._rests[source][0]
+        del second.input[2:]  # the bias is added once
+        node.name = node.output[0] = f"{out}{FIRST}"
+        total = helper.make_node("Add", [node.output[0], second.output[0]], [out], name=out)
+        self._sums[node.output[0]] = [second, total]
 
     def weight(self, name: str) -> str:
         """Return the dequantised twin of the weight `name`, moved onto the INT8 grid."""
@@ -186,8 +222,8 @@ class _Maker:
         nodes: list[Any] = []
 
         def follow(name: str) -> None:
-            if name in self._pairs:
-                nodes.extend(self._pairs[name][1])
+            for kept in (self._pairs, self._rests):
+                nodes.extend(kept[name][1] if name in kept else ())
 
         for value in (*self._graph.initializer, *self._graph.input):
             follow(value.name)
@@ -195,6 +231,9 @@ class _Maker:
             nodes.append(node)
             for output in node.output:
                 follow(output)
+                for more in self._sums.get(output, ()):
+                    nodes.append(more)
+                    follow(more.output[0])
         copied = list(nodes)
         del self._graph.node[:]
         self._graph.node.extend(copied)

@@ -17,7 +17,7 @@ import numpy as np
 
 from build_engine.correct import correct_biases
 from build_engine.fp16 import to_fp16
-from build_engine.placement import choose_float, prices
+from build_engine.placement import SECOND_TERMS, choose_float, choose_two_terms, prices
 from build_engine.qdq import Share, insert_qdq, share_in_int8
 from build_engine.rounding import round_weights
 from build_engine.tune import tune_scales
@@ -65,6 +65,7 @@ class Network:
     corrected: float | None = None
     floats: tuple[str, ...] = ()
     rounded: Mapping[str, Rounded] | None = None
+    two_terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,13 @@ class Quantised:
     network: Network
 
     def summary(self) -> str:
-        """Return it in three lines."""
+        """Return it in a few lines."""
         most = self.network.corrected
         bias = "not corrected" if most is None else f"corrected by up to {most:.3f}"
-        floats = ", ".join(self.network.floats) or "none"
+        floats, twice = (", ".join(x) or "none" for x in (self.network.floats, self.network.two_terms))
         return (
             f"in float besides depthwise ones: {floats}\n"
+            f"with their input in two terms: {twice}\n"
             f"INT8: {self.share.convolutions} of {self.share.of} convolutions, "
             f"{self.share.mac_share:.1%} of the multiply-adds; "
             f"{self.network.tuned} ranges tuned, biases {bias}\n"
@@ -115,7 +117,12 @@ class Pictures:
 
 
 def quantise(
-    model: Any, scales: Scales, crops: npt.NDArray[np.uint8] | None, *, keep_float: str = AUTO
+    model: Any,
+    scales: Scales,
+    crops: npt.NDArray[np.uint8] | None,
+    *,
+    keep_float: str = AUTO,
+    second_terms: float = SECOND_TERMS,
 ) -> Network:
     """Return `model` in INT8; with `crops` weights rounded as one, ranges tuned and biases corrected.
 
@@ -125,6 +132,7 @@ def quantise(
         crops: of the calibration pictures, (N, 224, 224, 3) uint8 RGB, or None.
         keep_float: which convolutions stay in float: `AUTO` chooses (with `crops`), else the beginnings of
             their names, separated by commas; empty for none.
+        second_terms: what second terms may cost, as a share of all multiply-adds (with `crops`).
     """
     equal = equalise(model, scales.channels)
     measured = {name: tensor.scale for name, tensor in scales.tensors.items()}
@@ -135,20 +143,19 @@ def quantise(
         return Network(equal, quantised, measured, floats=floats)
     few = crops[:: max(1, len(crops) // TUNING_PICTURES)]
     rounded = round_weights(equal, crops)
-    if keep_float == AUTO:
-        floats = choose_float(prices(equal, measured, few, rounded=rounded))
-    else:
-        floats = _named(names, keep_float)
+    found = prices(equal, measured, few, rounded=rounded)
+    floats = choose_float(found) if keep_float == AUTO else _named(names, keep_float)
+    twice = choose_two_terms(found, floats, most=second_terms)
     only = [name for name in names if name not in floats]
     quantised = insert_qdq(equal, measured, only=only, rounded=rounded)
     limits = {name: scale_of(max(-t.low, t.high)) for name, t in scales.tensors.items() if t.quantised}
     reference = np.concatenate([embed(equal, batch_of(crop[None])) for crop in few])
     tuned = tune_scales(quantised, measured, limits, reference, few)
     tuned |= {name: tuned[t.owner] for name, t in scales.tensors.items() if t.quantised}
-    quantised = insert_qdq(equal, tuned, only=only, rounded=rounded)
+    quantised = insert_qdq(equal, tuned, only=only, rounded=rounded, two_terms=twice)
     corrected = correct_biases(quantised, equal, crops)
     changed = sum(tuned[name] != measured[name] for name in limits)
-    return Network(equal, quantised, tuned, changed, corrected, floats, rounded)
+    return Network(equal, quantised, tuned, changed, corrected, floats, rounded, twice)
 
 
 def _named(names: Sequence[str], beginnings: str) -> tuple[str, ...]:
@@ -164,6 +171,7 @@ def quantize_files(
     version: str,
     pictures: Pictures | None,
     keep_float: str = AUTO,
+    second_terms: float = SECOND_TERMS,
 ) -> Quantised:
     """Write all files into `out`, manifests last; see the module's text.
 
@@ -174,6 +182,7 @@ def quantize_files(
         version: of TensorRT, for the cache's first line.
         pictures: for the bias correction; None leaves the biases as they are.
         keep_float: which convolutions stay in float, see `quantise`.
+        second_terms: what second terms may cost, see `quantise`.
 
     Raises:
         ModelError: the network or the scales cannot be used, or belong to different networks, or the result
@@ -181,7 +190,7 @@ def quantize_files(
     """
     described, model, scales = _sources(model_manifest, scales_file)
     crops = pictures.crops(scales) if pictures else None
-    network = quantise(model, scales, crops, keep_float=keep_float)
+    network = quantise(model, scales, crops, keep_float=keep_float, second_terms=second_terms)
     golden, cosine = _golden(model, network.quantised, sha256=described.sha256)
     share = share_in_int8(network.quantised)
     hashes = {
@@ -260,6 +269,7 @@ def _what_is_int8(share: Share, scales: Scales, network: Network) -> dict[str, A
         "equalised": len(scales.channels),
         "float": list(network.floats),
         "rounded_as_one": network.rounded is not None,
+        "two_terms": list(network.two_terms),
         "tuned": network.tuned,
         "bias_corrected": network.corrected is not None,
     }

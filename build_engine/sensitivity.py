@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from build_engine.placement import prices
+from build_engine.qdq import FIRST, SECOND
 from calibration.collect import Observer, batch_of
 from calibration.network import quantised_convolutions
 
@@ -55,13 +56,18 @@ def sensitivity(
         rounded: kernels in steps, as they are in `quantised`.
     """
     dequantised = {n.output[0] for n in quantised.graph.node if n.op_type == "DequantizeLinear"}
-    inside = {n.output[0] for n in quantised.graph.node if n.op_type == "Conv" and n.input[0] in dequantised}
+    inside = {
+        n.output[0].removesuffix(FIRST)
+        for n in quantised.graph.node
+        if n.op_type == "Conv" and n.input[0] in dequantised
+    }
+    second = {n.output[0].removesuffix(SECOND) for n in quantised.graph.node if n.output[0].endswith(SECOND)}
     nodes = [node for node in quantised_convolutions(equal) if node.output[0] in inside]
     noise = _noise(equal, quantised, [node.output[0] for node in nodes], crops)
     reads = {node.output[0]: node.input[0] for node in nodes}
     layers = [
         Layer(p.name, reads[p.name], p.mac_share, 1 - p.mean, 1 - p.most, noise[p.name])
-        for p in prices(equal, scales, crops, rounded=rounded)
+        for p in prices(equal, scales, crops, rounded=rounded, two_terms=second)
         if p.name in reads
     ]
     return sorted(layers, key=lambda layer: layer.alone_mean)

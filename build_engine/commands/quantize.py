@@ -47,6 +47,14 @@ def add_parser(subparsers: SubParsers) -> None:
         help="which convolutions stay in float: beginnings of their names, separated by commas; "
         "auto (the default) spares the costliest, as long as nine tenths of the multiply-adds run in INT8",
     )
+    parser.add_argument(
+        "--second-terms",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="how many more multiply-adds may be spent, in INT8, on inputs for which eight bits are too few "
+        "(default: 0.2; 0 for none)",
+    )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.add_argument(
         "--sensitivity",
@@ -78,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         version=args.tensorrt,
         pictures=pictures,
         keep_float=getattr(args, "float"),  # noqa: B009 -- the option's own name
+        second_terms=args.second_terms,
     )
     for path in result.files:
         print(path)
