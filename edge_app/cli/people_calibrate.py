@@ -81,6 +81,10 @@ def _calibrate(args: argparse.Namespace) -> int:
     print(f"people's own thresholds: {bars[0]:.3f} to {bars[-1]:.3f}; {found.cohort} strangers")
     if found.continued:
         print(f"the cohort is small for this rate (10 / rate = {10 / args.far:.0f}): its tail was continued")
+    if not strangers.by_person:
+        print(
+            "the cohort has one photo a person: several times as many passages may be named (docs/people.md)"
+        )
     for one, other, score in found.alike:
         print(f"look-alikes: {one} and {other} ({score:.2f}); they need twice the lead")
     if config.recogniser.threshold is not None:

@@ -42,6 +42,8 @@ class Cohort:
     vectors: npt.NDArray[np.float32]
     model_sha256: str
     preprocess_sha256: str
+    #: Whether most have several photos; views simulated from one are less like everybody than real ones.
+    by_person: bool = False
 
 
 def build(
@@ -62,11 +64,12 @@ def build(
     people: dict[Path, list[Path]] = {}
     for path in paths:
         people.setdefault(path.parent if by_person else path, []).append(path)
-    without = 0
+    without = several = 0
     vectors: list[npt.NDArray[np.float32]] = []
     for number, own in enumerate(people.values()):
         crops = [crop for crop in (_crop(path, detector) for path in own[:_MOST]) if crop is not None]
         without += len(own[:_MOST]) - len(crops)
+        several += len(crops) > 1
         if crops:
             views = views_of_photo(crops[0], seed=number) if len(crops) == 1 else np.stack(crops)
             vectors.append(pooled([embedding.vector for embedding in recogniser.embed(views)]))
@@ -74,7 +77,8 @@ def build(
         raise GalleryError(
             f"none of {len(paths)} photos in {folder} has a usable face", fix="give a folder of photos"
         )
-    return Cohort(np.stack(vectors), recogniser.model_sha256, PREPROCESS_SHA256), without
+    most = 2 * several > len(vectors)
+    return Cohort(np.stack(vectors), recogniser.model_sha256, PREPROCESS_SHA256, most), without
 
 
 def save(path: Path, cohort: Cohort) -> None:
@@ -92,6 +96,7 @@ def save(path: Path, cohort: Cohort) -> None:
                 model=np.array(cohort.model_sha256),
                 preprocess=np.array(cohort.preprocess_sha256),
                 kind=np.array(_KIND),
+                by_person=np.array(cohort.by_person),
             )
         temporary.replace(path)
     except OSError as error:
@@ -109,7 +114,10 @@ def load(path: Path, *, model_sha256: str) -> Cohort:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             kind = str(file["kind"])
             found = Cohort(
-                np.asarray(file["vectors"], np.float32), str(file["model"]), str(file["preprocess"])
+                np.asarray(file["vectors"], np.float32),
+                str(file["model"]),
+                str(file["preprocess"]),
+                bool(file["by_person"]),
             )
     except Exception as error:  # a damaged archive fails in a dozen ways
         raise GalleryError(

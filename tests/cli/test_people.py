@@ -8,11 +8,14 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from edge_app.cli import people
 from edge_app.cli.people_text import roster_csv, table
 from edge_app.errors import ConfigError, GalleryError, PhotoError
+from edge_app.faces.preprocess import PREPROCESS_SHA256
+from edge_app.identity.cohort import Cohort, save
 from edge_app.identity.gallery import Gallery
 from tests.identity.thumbnail import ThumbnailRecogniser
 
@@ -158,6 +161,35 @@ def test_each_view_once_refuses_the_second_front(
     views = {photo["photo"]: photo["reason"] for photo in shown["photos"]}
     assert shown["added"] + sum("same view" in str(reason) for reason in views.values()) == 2
     assert len(shown["views"]["have"]) == shown["added"]
+
+
+def test_calibrate_says_what_it_stands_on(
+    command: Callable[..., int], registered: None, config: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Thresholds, a small cohort, one photo a person; few strangers are refused with how many are needed."""
+    pixels = np.random.default_rng(4).integers(0, 256, (60, 224, 224, 3), np.uint8)
+    vectors = np.stack([one.vector for one in ThumbnailRecogniser().embed(pixels)])
+    path = tmp_path / "strangers.npz"
+    save(path, Cohort(vectors, "d" * 64, PREPROCESS_SHA256))
+    assert 0 == command("calibrate", "--cohort", path, "--far", "0.01")
+    said = capsys.readouterr().out
+    for words in ("60 strangers", "its tail was continued", "one photo a person"):
+        assert words in said
+    assert (config.parent / "state" / "people.db.calibration.json").exists()
+    save(path, Cohort(vectors[:9], "d" * 64, PREPROCESS_SHA256))
+    with pytest.raises(GalleryError, match="9 strangers are too few"):
+        command("calibrate", "--cohort", path)
+
+
+def test_cohort_is_made_from_a_folder(
+    command: Callable[..., int], demo_photos: Mapping[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    """With what had no usable face."""
+    shutil.copy(demo_photos["biden"], tmp_path / "b.jpg")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    assert 0 == command("cohort", "--photos", tmp_path, "--out", tmp_path / "s.npz", "--json")
+    shown = json.loads(capsys.readouterr().out)
+    assert (1, 1) == (shown["strangers"], shown["without_face"])
 
 
 def test_list(command: Callable[..., int], registered: None, capsys: Any) -> None:

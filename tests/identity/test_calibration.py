@@ -200,8 +200,9 @@ def test_daemon_takes_a_calibration_over_while_it_runs(
 def test_cohort_file_is_for_its_model_and_its_owner(tmp_path: Path) -> None:
     """Another model's, and what is none, are refused; it is readable for its owner alone."""
     path = tmp_path / "c.npz"
-    made = cohort.Cohort(people(60, seed=1), MODEL, PREPROCESS_SHA256)
+    made = cohort.Cohort(people(60, seed=1), MODEL, PREPROCESS_SHA256, by_person=True)
     cohort.save(path, made)
+    assert cohort.load(path, model_sha256=MODEL).by_person
     assert 0o600 == path.stat().st_mode & 0o777
     assert np.array_equal(made.vectors, cohort.load(path, model_sha256=MODEL).vectors)
     with pytest.raises(GalleryError, match="was made with model"):
@@ -245,8 +246,21 @@ def test_cohort_is_made_of_passages_one_a_photo_or_one_a_folder(
     recogniser = ThumbnailRecogniser()
     detector = CenterFace.open(centerface)
     made, without = cohort.build(tmp_path, detector=detector, recogniser=recogniser)
-    assert (3, 1) == (len(made.vectors), without)
+    assert (3, 1, False) == (len(made.vectors), without, made.by_person)
     made, without = cohort.build(tmp_path, detector=detector, recogniser=recogniser, by_person=True)
     assert (2, 1) == (len(made.vectors), without)
     assert pytest.approx([1.0, 1.0], abs=1e-5) == np.linalg.norm(made.vectors, axis=1).tolist()
+    detector.close()
+
+
+def test_cohort_of_several_photos_each_says_so(
+    demo_photos: Mapping[str, Path], centerface: Path, tmp_path: Path
+) -> None:
+    """One photo a person promises too much: the calibration must know which it has."""
+    (tmp_path / "a").mkdir()
+    for name in ("obama", "obama3"):
+        shutil.copy(demo_photos[name], tmp_path / "a" / f"{name}.jpg")
+    detector = CenterFace.open(centerface)
+    made, _ = cohort.build(tmp_path, detector=detector, recogniser=ThumbnailRecogniser(), by_person=True)
+    assert (1, True) == (len(made.vectors), made.by_person)
     detector.close()
