@@ -58,6 +58,8 @@ _LOG = structlog.get_logger(__name__)
 _BATCH: Final = 500
 _GATHER_S: Final = 0.002
 _POLL_S: Final = 0.2
+#: A connection that lasts so long is one; after shorter ones the next waits longer, up to five seconds.
+_STEADY_S: Final = 10.0
 _EVENT_PARTS: Final = 6
 _STATE_PARTS: Final = 5
 _SESSION_S: Final = 7 * 86_400
@@ -132,6 +134,7 @@ class Consumer:
         self._greeted: set[tuple[str, str]] = set()
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
+        self._ended = ""
         self.stored = self.duplicates = self.refused = self.receipted = self.overflowed = 0
 
     def stop(self) -> None:
@@ -276,20 +279,25 @@ class Consumer:
     def _keep_connected(self) -> None:
         attempt = 0
         while not self._stopping.is_set():
-            client = self._new_client()
+            client: mqtt.Client | None = None
+            began, self._ended = time.monotonic(), ""
+            attempt += 1
             try:
+                client = self._new_client()
                 self._serve(client)
-                attempt = 0
+                if not self._stopping.is_set():
+                    _LOG.warning("disconnected", reason=self._ended or "connection ended")
             except (OSError, ValueError, DsrError) as error:
-                attempt += 1
                 _LOG.warning("not_connected", reason=str(error))
             except Exception:  # noqa: BLE001 - a broker's bytes must not end this thread
-                attempt += 1
                 _LOG.exception("link_failed")
             with self._gate:
                 self._subscribed = False
                 self._client = None
-                client._reset_sockets()  # noqa: SLF001 - the public ways may wait
+                if client is not None:
+                    client._reset_sockets()  # noqa: SLF001 - the public ways may wait
+            if time.monotonic() - began >= _STEADY_S:
+                attempt = 0
             self._stopping.wait(min(5.0, 0.2 * 2 ** min(attempt, 5)))
 
     def _new_client(self) -> mqtt.Client:
@@ -310,6 +318,7 @@ class Consumer:
             client.will_set(settings.gone, settings.share.encode("ascii"), qos=1)
         client.on_connect = self._connected
         client.on_subscribe = self._on_subscribed
+        client.on_disconnect = self._disconnected
         self._conn += 1
         client.on_message = self._taker(self._conn)
         client.on_socket_register_write = lambda _c, _u, _s: None  # the loop writes, never a caller
@@ -349,6 +358,11 @@ class Consumer:
             _LOG.error("broker_refused", reason=str(code))
             return
         client.subscribe([(one, SubscribeOptions(qos=1)) for one in self._settings.filters])
+
+    def _disconnected(
+        self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
+    ) -> None:
+        self._ended = self._ended or str(code)
 
     def _on_subscribed(
         self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any
