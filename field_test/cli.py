@@ -75,6 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--min-px", type=float, default=40.0, help="narrower faces are not counted (default: 40)"
     )
     score.set_defaults(work=_score)
+    sheet = verbs.add_parser("sheet", help="a contact sheet of made clips")
+    sheet.add_argument("clips", type=Path, metavar="DIR", help="of `make`")
+    sheet.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
+    sheet.add_argument("--boxes", action="store_true", help="with the true boxes")
+    sheet.set_defaults(work=_sheet)
     return parser
 
 
@@ -102,6 +107,13 @@ def _score(args: argparse.Namespace) -> int:
     figures = report(args.clips, out, shots, limits=Limits(min_px=args.min_px))
     plot(figures, out)
     print((out / "score.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _sheet(args: argparse.Namespace) -> int:
+    from field_test.clipsheet import clip_sheet
+
+    print(clip_sheet(args.clips, args.out, boxes=args.boxes))
     return 0
 
 

@@ -71,6 +71,18 @@ class Traffic(Section):
     pause_s: Annotated[float, Field(ge=0)] = Field(default=4.0, description="empty before and after")
 
 
+class Comings(Section):
+    """People who go in and out through the first camera's portal, one after another."""
+
+    minutes: Annotated[float, Field(gt=0, le=600)] = 10.0
+    at_most: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="people inside")
+    every_s: Annotated[float, Field(ge=3)] = Field(
+        default=15.0, description="seconds between two, in the mean"
+    )
+    strangers: Annotated[int, Field(ge=0, le=1000)] = Field(default=2, description="of those who come and go")
+    ash: Level = "clean"
+
+
 class PassageSpec(Section):
     """One passage, written out: who, when, how."""
 
@@ -115,6 +127,7 @@ class Shot(Section):
     name: Name
     cameras: tuple[CameraSpec, ...] = Field(default=(CameraSpec(),), min_length=1)
     traffic: Traffic | None = None
+    comings: Comings | None = None
     passages: tuple[PassageSpec, ...] = ()
     seconds: Positive | None = Field(default=None, description="at least so long; null is as needed")
     quiet_fps: Positive | None = Field(default=None, description="frames a second while nobody is there")
@@ -130,8 +143,11 @@ class Shot(Section):
         if strange := [one.camera for one in self.passages if one.camera not in {None, *names}]:
             msg = f"passages before cameras that are not in the shot: {', '.join(map(str, strange))}"
             raise ValueError(msg)
-        if self.traffic is None and not self.passages and self.seconds is None:
-            msg = "nothing happens: give traffic, passages, or the seconds of an empty shot"
+        if self.comings is not None and not self.cameras[0].portal:
+            msg = "comings go through the first camera's portal; set portal: true there"
+            raise ValueError(msg)
+        if not (self.traffic or self.comings or self.passages or self.seconds):
+            msg = "nothing happens: give traffic, comings, passages, or the seconds of an empty shot"
             raise ValueError(msg)
         return self
 

@@ -115,6 +115,10 @@ def plan(shot: Shot, scenario: Scenario, people: People) -> list[Walk]:
     """Return the passages of a shot in the order of their beginning, numbered."""
     rng = np.random.default_rng([scenario.seed, zlib.crc32(shot.name.encode())])
     walks = [_written(one, shot, people, rng) for one in shot.passages]
+    if shot.comings is not None:
+        from field_test.comings import come_and_go
+
+        walks += come_and_go(shot.comings, shot.cameras[0].name, people, rng)
     if shot.traffic is not None:
         before = _strangers_before(shot, scenario)
         for camera in shot.cameras:
@@ -142,14 +146,14 @@ def _written(one: PassageSpec, shot: Shot, people: People, rng: np.random.Genera
         side=one.side_m,
         to_side=one.to_side_m,
         ash=LEVELS.index(one.ash),
-        views=() if one.away else _views(person, one.start_s, moving, rng, turns=one.turns),
+        views=() if one.away else views_of(person, one.start_s, moving, rng, turns=one.turns),
         stops=one.stops_s,
         out=1 if one.to_side_m >= 0 else -1,
         away=one.away,
     )
 
 
-def _views(
+def views_of(
     person: Person, start: float, seconds: float, rng: np.random.Generator, *, turns: bool
 ) -> tuple[tuple[float, View], ...]:
     """Return the photos of a passage: mostly a frontal one; who turns the head shows another for a while."""
@@ -262,7 +266,7 @@ def _walk(
         side=side,
         to_side=beside,
         ash=ash,
-        views=() if away else _views(person, start, moving, rng, turns=turns),
+        views=() if away else views_of(person, start, moving, rng, turns=turns),
         stop_at=float(rng.uniform(0.35, 0.8)),
         stops=stops,
         from_dark=from_dark and far > 3.2,  # noqa: PLR2004 - nearer, nobody can hide

@@ -13,6 +13,7 @@ from edge_app.errors import ConfigError, PhotoError
 from edge_app.faces.detect import CenterFace
 from edge_app.records import Box
 from field_test import film
+from field_test.clipsheet import clip_sheet
 from field_test.make import make
 from field_test.people import gather
 from field_test.scenario import Scenario
@@ -241,3 +242,36 @@ def test_a_folder_with_another_scenario_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine" / "letter").touch()
     with pytest.raises(ConfigError, match="not empty"):
         make(told, tmp_path / "mine", collection="public")
+
+
+def test_who_comes_out_has_gone_in_and_no_more_are_inside_than_may(people: People) -> None:
+    """Twenty minutes through one portal: the ways in and out follow each other as they must."""
+    told = scenario(
+        {
+            "name": "a",
+            "cameras": [{"portal": True}],
+            "comings": {"minutes": 20, "at_most": 2, "every_s": 6, "strangers": 2},
+        }
+    )
+    walks = plan(told.shots[0], told, people)
+    inside: set[str] = set()
+    for walk in walks:
+        entering = walk.to_side > walk.side
+        assert entering is (walk.person.who not in inside)
+        inside ^= {walk.person.who}
+        assert len(inside) <= 2
+    assert len(walks) > 80
+    assert all(a.end < b.start for a, b in itertools.pairwise(walks))
+
+
+def test_the_contact_sheet_shows_every_shot(tmp_path: Path, people: People) -> None:
+    """One row a shot, four pictures a row, the boxes where they are asked for."""
+    for name in ("a", "b"):
+        filmed(tmp_path / name, people, {"name": name, "passages": [WALK]})
+    plain = cv2.imread(str(clip_sheet(tmp_path, tmp_path / "plain.png", boxes=False)))
+    boxed = cv2.imread(str(clip_sheet(tmp_path, tmp_path / "boxed.png", boxes=True)))
+
+    assert (2 * 225, 4 * 400, 3) == plain.shape == boxed.shape
+    assert 0.0005 < float((cv2.absdiff(plain, boxed).max(axis=2) > 60).mean()) < 0.05
+    with pytest.raises(ConfigError, match="holds no clips"):
+        clip_sheet(tmp_path / "a", tmp_path / "none.png", boxes=False)

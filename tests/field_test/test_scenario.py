@@ -44,6 +44,7 @@ def test_reported_figures_use_the_yardsticks_ash_and_choices_do_not() -> None:
         ({"sped": 1}, "sped"),
         ({"shots": [SHOT, SHOT]}, "two shots have one name"),
         ({"shots": [{"name": "a"}]}, "nothing happens"),
+        ({"shots": [{"name": "a", "comings": {}}]}, "set portal: true"),
         ({"shots": [{**SHOT, "cameras": [{"light": "moon"}]}]}, "there is no light 'moon'"),
         ({"shots": [{**SHOT, "cameras": [{"air": {"dust": -1}}]}]}, "shots.0.cameras.0.air.dust"),
         ({"shots": [{**SHOT, "cameras": [{"name": "x"}, {"name": "x"}]}]}, "two cameras have one name"),
