@@ -120,13 +120,13 @@ def test_who_stands_behind_another_is_hidden(tmp_path: Path, people: People) -> 
         "who": "stranger:0",
         "far_m": 2.0,
         "near_m": 1.6,
-        "speed": 0.4,
+        "speed": 0.2,
         "side_m": 0.0,
         "to_side_m": 0.0,
     }
     far = {**near, "who": "registered:0", "far_m": 3.4, "near_m": 3.0}
     truth = filmed(tmp_path, people, {"name": "a", "passages": [near, far]})
-    both = [frame for frame in truth.of("drift") if len(frame.faces) == 2 and 0.9 < frame.t < 1.2]
+    both = [frame for frame in truth.of("drift") if len(frame.faces) == 2 and 1.6 < frame.t < 2.2]
     who = {number: one.ref for number, one in truth.passages.items()}
 
     assert len(both) >= 3
