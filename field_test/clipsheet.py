@@ -60,7 +60,7 @@ def _telling(frames: list[FrameTruth]) -> list[FrameTruth]:
     parts = np.array_split(busy if len(busy) >= _COLUMNS else np.arange(len(frames)), _COLUMNS)
 
     def seen(index: int) -> float:
-        return sum(face.box[2] ** 0.5 * (1 - face.hidden) for face in frames[index].faces)
+        return float(sum(face.box[2] ** 0.5 * (1 - face.hidden) for face in frames[index].faces))
 
     return [frames[max(part.tolist(), key=seen)] for part in parts]
 
