@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from benchmarks.rig import Mosquitto, mosquitto_path
 from field_test import assets
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NO_MOSQUITTO: Final = "mosquitto is not installed (apt-get install mosquitto): what needs it is not tested"
+
+
+#: No deadline: how long an example takes is the machine's, not ours. In CI the same examples every time: what
+#: chance finds on a developer's machine is mended there, and does not stop somebody else's change.
+settings.register_profile("house", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "house")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
