@@ -352,6 +352,8 @@ class Parts:
 
     def _counts(self) -> dict[str, int]:
         counts = {"receipts_refused": self._delivery.status().rejected_receipts}
+        if self._config.cards.listen:
+            counts["cards_refused"] = self._delivery.refused_cards
         for room in (self._desk, self._sparkplug):
             counts |= {} if room is None else room.counts()
         return counts

@@ -164,6 +164,11 @@ class Delivery:
         """Let events submitted from now on say `context` about the box."""
         self._draft.context = context
 
+    @property
+    def refused_cards(self) -> int:
+        """How many messages on the cards' topic were none; 0 where none are read."""
+        return 0 if self._cards is None else self._cards.refused
+
     def set_measures(self, measures: Mapping[str, float]) -> None:
         """Let the box's state say these numbers about its health."""
         self._draft.measures = measures
