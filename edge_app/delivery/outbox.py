@@ -258,7 +258,7 @@ class Outbox(Tables):
                 batch = []
         kept += self._adopt(batch)
         with translated(self.path), transaction(self._db):
-            for table, columns in (("alarm", 3), ("command_seen", 2), ("meta", 2), ("boot", 3)):
+            for table, columns in (("alarm", 3), ("meta", 2), ("boot", 3)):
                 marks = ",".join("?" * columns)
                 self._adopt_notes(table, marks, wreck.ask(f"SELECT * FROM {table}"))  # noqa: S608 - constant
         return kept

@@ -59,12 +59,6 @@ CREATE TABLE boot (
     offset_ms INTEGER
 ) WITHOUT ROWID;
 
--- The last counter of each key that signs commands: stored before the command is obeyed.
-CREATE TABLE command_seen (
-    key_id  TEXT PRIMARY KEY,
-    counter INTEGER NOT NULL
-) WITHOUT ROWID;
-
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
