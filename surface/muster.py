@@ -56,6 +56,15 @@ class MineMuster:
     blind_cameras: tuple[str, ...]
 
     @property
+    def zones(self) -> dict[str, int]:
+        """How many people were last seen in each zone, by ``site/zone``."""
+        counts: dict[str, int] = {}
+        for one in (*self.people, *self.strangers):
+            zone = f"{one.site}/{one.zone}"
+            counts[zone] = counts.get(zone, 0) + 1
+        return dict(sorted(counts.items()))
+
+    @property
     def headcount(self) -> int:
         """Named and unknown people."""
         return len(self.people) + len(self.strangers)

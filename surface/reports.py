@@ -78,9 +78,11 @@ def show_muster(args: argparse.Namespace) -> int:
     with closing(store_of(args)) as store:
         found = mine_muster(store, now_ms=_now_ms(), silent_after_s=args.silent_after, exits=args.exit)
     if args.json:
-        print(json.dumps({"headcount": found.headcount, **asdict(found)}))
+        print(json.dumps({"headcount": found.headcount, "zones": found.zones, **asdict(found)}))
         return 0
     print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown")
+    for zone, count in found.zones.items():
+        print(f"  {count:4} in {zone}")
     for one in (*found.people, *found.strangers):
         print(_line(one))
     if found.out:

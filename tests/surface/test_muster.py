@@ -41,6 +41,7 @@ def test_the_newest_sight_counts_and_ages(store: Store) -> None:
     assert [("card-1", "drift", 11.0, False, None), ("card-2", "portal", 70.0, True, "Li Wei")] == [
         (one.person_ref, one.zone, one.age_s, one.silent, one.name) for one in found.people
     ]
+    assert {"north/drift": 2, "north/portal": 1, "north/shaft": 1} == found.zones
     assert (4, ("north/box-3",), ("north/box-3/c",)) == (
         found.headcount,
         found.silent_boxes,
