@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from field_test.reach import reach
 from field_test.tables import percent
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def text(found: Figures) -> str:
     right = percent(found["precision_of_passages"])
     parts = [
         _head(found),
+        "## Bars",
+        reach(found),
         "## Table 6: per registered person",
         table(
             "person",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = ("right", "wrong")
 _SAID: Final = ("right", "wrong", "unknown", "undecided", "missed")
+#: Levels of ash under which the box is held to more.
+_EASY: Final = ("clean", "light")
 _WINDOW_S: Final = 60.0
 
 
@@ -53,6 +55,10 @@ def figures(shots: Sequence[Shot]) -> Figures:
         "passages_by_person": _by(registered, lambda one: str(one.ref), passage_figures),
         "strangers": stranger_figures(strangers),
         "strangers_by_ash": _by(strangers, lambda one: one.ash, stranger_figures),
+        "clean_and_light": {
+            "miss": face_figures([face for face in faces if face.ash in _EASY])["miss"],
+            "undecided": passage_figures([one for one in passages if one.ash in _EASY])["undecided"],
+        },
         "precision_of_passages": _share(
             *_counts(passages, lambda one: one.answer == "right", lambda one: one.answer in _NAMED)
         ),

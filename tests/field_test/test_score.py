@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from field_test import tables
+from field_test.reach import reach
 from field_test.score import Limits, Shot, match, said_of, score_shot
 from field_test.truth import Clip, FrameTruth, Passage, TrueFace, Truth
 
@@ -236,3 +237,21 @@ def test_frames_that_the_truth_leaves_out_are_not_scored() -> None:
     truth = truth_of(person(0, "P1"), frames=1)
     shot = score_shot("s", truth, trace_of(*[[seen("t1")]] * 10), [])
     assert (1, 1) == (shot.frames, len(shot.faces))
+
+
+def test_every_bar_stands_beside_what_was_measured() -> None:
+    """Precision of 1 meets its bar, a named stranger does not, and the headcount was not measured."""
+    truth = truth_of(person(0, "P1"), person(1, None))
+    frame = [seen("t1", BOX, "named", "P1"), seen("t2", ELSEWHERE, "unknown")]
+    told = [sighting(1, "t1", "named", "P1"), sighting(2, "t2", "named", "P1"), sighting(3, "t2", "unknown")]
+    table = reach(tables.figures([score_shot("s", truth, trace_of(*[frame] * 10), told)]))
+
+    assert (
+        "| names given that are right, per face | >= 97 % | 100.0 [20.7, 100.0] % (10 of 10) | yes |" in table
+    )
+    assert (
+        "| strangers' passages that ever get a name | <= 0.5 % | 100.0 [20.7, 100.0] % (1 of 1) | no |"
+        in table
+    )
+    assert "| one-minute windows with the exact headcount | >= 95 % | not measured | - |" in table
+    assert "| time to decision, median | <= 0.7 s | 0.4 s | yes |" in table
