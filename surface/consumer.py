@@ -45,7 +45,7 @@ from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError
 from surface.arrive import Refused, event_of, muster_of, state_of
 from surface.database import SurfaceError, Unstorable
-from surface.store import Arrived
+from surface.store import Arrived, Said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,6 +132,7 @@ class Consumer:
         self._subscribed = False
         self._conn = 0
         self._greeted: set[tuple[str, str]] = set()
+        self._said: dict[tuple[str, str, str], Said] = {}
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
         self._ended = ""
@@ -169,6 +170,8 @@ class Consumer:
         now_ms = time.time_ns() // 1_000_000
         for one in batch:
             self._sort(one, arrived, now_ms)
+        if self._said:
+            self._keep_said()
         if arrived:
             self._keep(arrived)
         if not self._stopping.is_set():
@@ -194,6 +197,20 @@ class Consumer:
             self._receipt(arrived)
             return
 
+    def _keep_said(self) -> None:
+        """Commit what boxes said about themselves, and say "I am here" to those that were not heard before.
+
+        What a store that does not serve loses of it is said again: a muster every second, a state every 30.
+        """
+        said, self._said = self._said, {}
+        try:
+            self._store.say(said.values())
+        except SurfaceError as error:
+            _LOG.error("not_stored", reason=str(error))
+        for site, node in {(one.site, one.node) for one in said.values() if one.boot is None} - self._greeted:
+            self._greeted.add((site, node))
+            self._send_receipt(site, node, [])
+
     def _acknowledge(self, batch: list[_Incoming]) -> None:
         """Tell the broker that these need not come again on this session."""
         with self._gate:
@@ -209,8 +226,6 @@ class Consumer:
             self._sorted(one, arrived, now_ms)
         except Refused as error:
             self._refuse(one.topic, str(error))
-        except SurfaceError as error:
-            _LOG.error("not_stored", reason=str(error))
         except Exception as error:  # noqa: BLE001 - it would come again, and end us again
             self._refuse(one.topic, f"{type(error).__name__}: {error}")
 
@@ -232,22 +247,17 @@ class Consumer:
             self._tokens[parts[1], parts[3]] = one.token
         elif len(parts) == _STATE_PARTS and parts[4] == "state":
             state_of(payload, site=parts[1], node=parts[3])
-            self._store.set_state(parts[1], parts[3], payload.decode("utf-8"), at_ms=now_ms)
-            if (parts[1], parts[3]) not in self._greeted:
-                self._greeted.add((parts[1], parts[3]))
-                self._send_receipt(parts[1], parts[3], [])
+            self._said[parts[1], parts[3], "state"] = Said(
+                parts[1], parts[3], payload.decode("utf-8"), now_ms
+            )
         elif len(parts) == _STATE_PARTS and parts[4] == "muster":
             fields = muster_of(payload, site=parts[1], node=parts[3])
             # A muster that the broker has kept is older than its arrival; a disciplined clock says how much.
             known = fields["wall_ms"] if fields["wall_quality"] == "sync" else None
-            self._store.set_muster(
-                parts[1],
-                parts[3],
-                payload.decode("utf-8"),
-                boot=fields["boot"],
-                mono_ns=fields["mono_ns"],
-                at_ms=now_ms if known is None else min(now_ms, max(0, known)),
-            )
+            at_ms = now_ms if known is None else min(now_ms, max(0, known))
+            moment = (fields["boot"], fields["mono_ns"])
+            said = Said(parts[1], parts[3], payload.decode("utf-8"), at_ms, *moment)
+            self._said[parts[1], parts[3], "muster"] = said
         else:
             raise Refused("not a topic of a box")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from surface.database import Database
 
-__all__ = ["Arrived", "BoxSeen", "Departure", "Missing", "Store", "SurfaceError", "open_store"]
+__all__ = ["Arrived", "BoxSeen", "Departure", "Missing", "Said", "Store", "SurfaceError", "open_store"]
 
 _MUSTER: Final = (
     "INSERT INTO node (site, node, muster, muster_ms, muster_boot, muster_mono_ns)"
@@ -90,6 +90,18 @@ class Departure:
     site: str
     node: str
     at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A box's state, or (with `boot` and `mono_ns`) its muster: a JSON text, and when it was so (ms)."""
+
+    site: str
+    node: str
+    text: str
+    at_ms: int
+    boot: str | None = None
+    mono_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +187,15 @@ class Store:
             moment = {name: fields.get(name) for name in ("person_ref", "boot", "mono_ns", "seq", "wall_ms")}
             self._db.run(_LEFT, **of_box, **moment)
 
-    def set_state(self, site: str, node: str, text: str, *, at_ms: int) -> None:
-        """Keep a box's newest state, a JSON text that arrived at `at_ms`."""
+    def say(self, said: Iterable[Said]) -> None:
+        """Keep what boxes say about themselves, in one commit; an older muster changes nothing."""
         with self._db.transaction():
-            self._db.run(_STATE, site=site, node=node, text=text, at_ms=at_ms)
-
-    def set_muster(self, site: str, node: str, text: str, *, boot: str, mono_ns: int, at_ms: int) -> None:
-        """Keep a box's newest muster, a JSON text that was so at `at_ms`; an older one changes nothing."""
-        with self._db.transaction():
-            self._db.run(_MUSTER, site=site, node=node, text=text, boot=boot, mono_ns=mono_ns, at_ms=at_ms)
+            for one in said:
+                of_box = {"site": one.site, "node": one.node, "text": one.text, "at_ms": one.at_ms}
+                if one.boot is None:
+                    self._db.run(_STATE, **of_box)
+                else:
+                    self._db.run(_MUSTER, **of_box, boot=one.boot, mono_ns=one.mono_ns)
 
     def boxes(self) -> list[BoxSeen]:
         """Return what every box says about itself."""

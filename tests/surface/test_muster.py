@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from surface.muster import mine_muster
+from surface.store import Said
 from tests.surface.conftest import BOTH, arrived
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def say(
         "unknown": [one for one in seen if not one["person_ref"]],
         "cameras": [{"camera": "c", "sees": online}],
     }
-    store.set_muster("north", node, json.dumps(document), boot="b", mono_ns=at, at_ms=at)
-    store.set_state("north", node, json.dumps({"online": online}), at_ms=at)
+    store.say([Said("north", node, json.dumps(document), at, "b", at)])
+    store.say([Said("north", node, json.dumps({"online": online}), at)])
 
 
 def test_the_newest_sight_counts_and_ages(store: Store) -> None:
@@ -97,8 +98,8 @@ def test_a_departure_of_a_box_without_a_clock_counts_when_a_fix_dates_it(store: 
 )
 def test_hostile_muster_does_no_harm(store: Store, muster: Any) -> None:
     """A retained muster of wrong types names nobody, and is printed without a fault."""
-    store.set_muster("north", "box-1", json.dumps(muster), boot="b", mono_ns=1, at_ms=1)
-    store.set_state("north", "box-1", json.dumps(muster), at_ms=1)
+    store.say([Said("north", "box-1", json.dumps(muster), 1, "b", 1)])
+    store.say([Said("north", "box-1", json.dumps(muster), 1)])
     found = mine_muster(store, now_ms=5)
     assert () == found.people
     assert "\x1b" not in repr(found)

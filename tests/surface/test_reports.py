@@ -11,6 +11,7 @@ from edge_app.cli.people_text import roster_csv, roster_json
 from edge_app.errors import ConfigError
 from surface.cli import build_parser, main, read_keys, settings_from
 from surface.reports import read_roster
+from surface.store import Said
 from tests.surface.conftest import BOTH, arrived
 from tests.surface.test_muster import say
 
@@ -34,7 +35,7 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
 ) -> None:
     """A silent box, numbers that are missing or lost, what came out of order, and who was where."""
     say(store, "box-07", ("card-1", "drift", 0), online=False)
-    store.set_state("north", "box-07", '{"online": false, "reason": "lost"}', at_ms=1)
+    store.say([Said("north", "box-07", '{"online": false, "reason": "lost"}', 1)])
     store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4)])
     text = shown(capsys, "boxes", "--db", where)
     assert "north/box-07: SILENT (lost)" in text

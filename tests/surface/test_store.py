@@ -11,7 +11,7 @@ import pytest
 
 from edge_app.delivery.event import KINDS
 from surface.database import Unstorable
-from surface.store import Departure, Missing, SurfaceError, open_store
+from surface.store import Departure, Missing, Said, SurfaceError, open_store
 from tests.surface.conftest import BOOT, BOTH, arrived
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def test_an_older_muster_changes_nothing_and_the_same_does_not_look_fresher(stor
         ("a", 4, 99, "0"),
         ("a", 6, 12, "2"),
     ):
-        store.set_muster("north", "box-07", text, boot=boot, mono_ns=mono_ns, at_ms=at)
+        store.say([Said("north", "box-07", text, at, boot, mono_ns)])
         assert (text, at) == (store.boxes()[0].muster, store.boxes()[0].muster_ms) or at == 99
     assert ("2", 12) == (store.boxes()[0].muster, store.boxes()[0].muster_ms)
-    store.set_muster("north", "box-07", "3", boot="b", mono_ns=1, at_ms=20)
-    store.set_state("north", "box-07", "{}", at_ms=30)
+    store.say([Said("north", "box-07", "3", 20, "b", 1)])
+    store.say([Said("north", "box-07", "{}", 30)])
     (box,) = store.boxes()
     assert ("3", 20, "{}", 30) == (box.muster, box.muster_ms, box.state, box.state_ms)
 
