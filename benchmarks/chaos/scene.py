@@ -105,9 +105,11 @@ class Scene:
 
 
 def waiting(outbox: Path) -> float:
-    """Return how many events wait in an outbox that a process has open; inf while it is set aside."""
+    """Return how many events, and losses to be told, wait in an outbox; inf while it is salvaged."""
     try:
-        return asked(outbox, "SELECT sum(n) FROM tally")
+        return asked(
+            outbox, "SELECT (SELECT sum(n) FROM tally) + (SELECT count(*) FROM loss WHERE gap_seq IS NULL)"
+        )
     except sqlite3.Error:
         return float("inf")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 PAGE_BYTES: Final = 4096
 # The log is written back at 250 pages (1 MB), so that the ballast (files.py) is always large enough to.
 _SETTINGS: Final = (

@@ -10,6 +10,7 @@ Nothing here knows about MQTT.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from contextlib import suppress
@@ -20,12 +21,12 @@ import structlog
 from edge_app.delivery.database import max_pages, open_database, transaction, translated
 from edge_app.delivery.files import Ballast, SequenceCeiling, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
-from edge_app.delivery.salvage import Wreck, quarantine
+from edge_app.delivery.salvage import Wreck, complete, new_file, settle
 from edge_app.delivery.tables import Tables
 from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_app.delivery.event import Draft
     from edge_app.delivery.options import OutboxOptions
@@ -40,13 +41,16 @@ _SLACK_PAGES: Final = 16
 class Outbox(Tables):
     """The outbox at `options.path`, locked for this process until `close`.
 
+    `alive` is called now and then while a damaged file is salvaged, which may take a minute.
+
     Raises:
         OutboxLocked: another process owns it.
         OutboxError: the folder cannot be made or written.
     """
 
-    def __init__(self, *, options: OutboxOptions) -> None:
+    def __init__(self, *, options: OutboxOptions, alive: Callable[[], None] = lambda: None) -> None:
         self._options = options
+        self._alive = alive
         self.path = options.path
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +65,7 @@ class Outbox(Tables):
         self._unreserved = False
         self._frozen = False
         try:
+            settle(self.path)
             fresh = not self.path.exists()
             try:
                 self._db = open_database(self.path, max_mb=options.max_mb)
@@ -228,12 +233,15 @@ class Outbox(Tables):
     # -- damage --------------------------------------------------------------------------------------
 
     def recover(self) -> int:
-        """Set the damaged file aside and take over what can be read; return how many rows that were."""
+        """Set the damaged file aside and take over what can be read; return how many rows that were.
+
+        If the power goes meanwhile, the next start finds the damaged file, or the complete new one.
+        """
         with suppress(sqlite3.Error, AttributeError):
             self._db.close()
-        wreck_path = quarantine(self.path)
-        self._db = open_database(self.path, max_mb=self._options.max_mb)
-        wreck = Wreck(wreck_path)
+        self._db = open_database(new_file(self.path), max_mb=self._options.max_mb)
+        self._db.execute("PRAGMA synchronous=OFF")  # the file is synchronised as a whole
+        wreck = Wreck(self.path)
         try:
             before = wreck.ask("SELECT sum(n) FROM tally")
             kept = self._take_over(wreck)
@@ -245,8 +253,18 @@ class Outbox(Tables):
         with translated(self.path), transaction(self._db):
             if lost != 0:
                 self._ledger(first, last, lost, "corrupt_file", {})
+            self._never_again_below(max(self._first_free(fresh=False) - 1, self._ceiling.value))
+        self._db.close()
+        complete(self.path)
+        settle(self.path)
+        self._db = open_database(self.path, max_mb=self._options.max_mb)
         self.next_seq = self._first_free(fresh=True)
         return kept
+
+    def _never_again_below(self, seq: int) -> None:
+        """Let numbers go on above `seq`, also if the rows that had the last ones are lost."""
+        self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+        self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (seq,))
 
     def _take_over(self, wreck: Wreck) -> int:
         kept = 0
@@ -261,9 +279,23 @@ class Outbox(Tables):
             for table, columns in (("alarm", 3), ("meta", 2), ("boot", 3)):
                 marks = ",".join("?" * columns)
                 self._adopt_notes(table, marks, wreck.ask(f"SELECT * FROM {table}"))  # noqa: S608 - constant
+            self._adopt_losses(wreck)
         return kept
 
+    def _adopt_losses(self, wreck: Wreck) -> None:
+        """Take over the losses that are still to be told: those whose report may be lost as well."""
+        lowest = wreck.ask("SELECT seq FROM outbox ORDER BY seq LIMIT 1")
+        for first, last, n, reason, kinds, gap in wreck.ask(
+            "SELECT from_seq, to_seq, n, reason, kinds, gap_seq FROM loss"
+        ):
+            told = gap is not None and lowest and gap < lowest[0][0]
+            if told or self._db.execute("SELECT 1 FROM outbox WHERE seq = ?", (gap,)).fetchone():
+                continue
+            with suppress(ValueError, TypeError, sqlite3.Error):
+                self._ledger(first, last, n, reason, json.loads(kinds))
+
     def _adopt(self, rows: Sequence[SavedRow]) -> int:
+        self._alive()
         with translated(self.path), transaction(self._db):
             self._insert(rows)
         return len(rows)

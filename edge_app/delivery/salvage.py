@@ -3,11 +3,15 @@
 The database and its log are renamed, never deleted, so that somebody may look later; the two newest
 are kept. Rows are read in ranges of their numbers; a range that cannot be read is halved until the
 unreadable rows stand alone. A row counts only if the checksum of its body is right.
+
+What is read goes into a file beside the damaged one, which is moved only when the new one is complete: if the
+power goes meanwhile, the next start begins again, and nothing is forgotten half way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import zlib
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +43,38 @@ def quarantine(path: Path) -> Path:
         for suffix in ("", "-wal", "-shm"):
             old.with_name(old.name + suffix).unlink(missing_ok=True)
     return target
+
+
+def new_file(path: Path) -> Path:
+    """Return the path at which the salvaged database is made; what an earlier try left there is deleted."""
+    begun = path.with_name(path.name + ".salvaging")
+    for suffix in ("", "-wal", "-shm"):
+        begun.with_name(begun.name + suffix).unlink(missing_ok=True)
+    return begun
+
+
+def complete(path: Path) -> None:
+    """Say that the database at `new_file` is complete and closed."""
+    begun = path.with_name(path.name + ".salvaging")
+    descriptor = os.open(begun, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    begun.rename(_completed(path))
+    sync_folder(path.parent)
+
+
+def settle(path: Path) -> None:
+    """Put a complete salvaged database, if there is one, in the place of the damaged one."""
+    if _completed(path).exists():
+        quarantine(path)
+        _completed(path).rename(path)
+        sync_folder(path.parent)
+
+
+def _completed(path: Path) -> Path:
+    return path.with_name(path.name + ".salvaged")
 
 
 def _quarantined(path: Path) -> list[Path]:

@@ -80,7 +80,7 @@ class Delivery:
             ConfigError: a consumer's key cannot be read.
         """
         keys = {one.id: read_key(one.key_file, consumer=one.id) for one in self._options.consumers}
-        outbox = Outbox(options=self._options.outbox)
+        outbox = Outbox(options=self._options.outbox, alive=self._on_beat)
         self._stood = tuple(alarm.id for alarm in outbox.alarms() if alarm.body is not None)
         self._clean_before = outbox.note(RUN, "running") in {None, "stopped"}
         link = self._new_link(receipts=bool(keys))

@@ -408,6 +408,102 @@ def test_row_with_a_wrong_checksum_goes_to_the_ledger(open_outbox: Opener, make_
     assert 2 == outbox.tally()[3][0]
 
 
+def _overwritten(path: Path, *, seed: int) -> None:
+    """Overwrite three pages of the file that hold rows."""
+    import random
+
+    content, rng = bytearray(path.read_bytes()), random.Random(seed)
+    for page in rng.sample(range(len(content) // 8192, len(content) // 4096), 3):
+        content[page * 4096 : (page + 1) * 4096] = rng.randbytes(4096)
+    path.write_bytes(bytes(content))
+
+
+def test_loss_that_was_not_told_yet_survives_the_next_damage(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """Damaged twice before a gap event could be committed: both losses are in the ledger, and add up."""
+    _filled(open_outbox, make_draft, 1000)
+    for seed in (1, 2):
+        _overwritten(tmp_path / "outbox.db", seed=seed)
+        outbox = open_outbox()
+        kept = len(_read_all(outbox))
+        outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        outbox.close()
+    losses = open_outbox().unreported()
+    assert ["corrupt_file", "corrupt_file"] == [loss.reason for loss in losses]
+    assert 1000 == kept + sum(loss.n or 0 for loss in losses)
+
+
+@pytest.mark.parametrize("step", ["salvaging", "complete", "moved"])
+def test_power_cut_while_salvaging_forgets_nothing(
+    step: str,
+    open_outbox: Opener,
+    make_draft: Drafts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the new file is complete, when it is, and when the damaged one is moved: it goes on."""
+    from edge_app.delivery import outbox as module
+    from edge_app.delivery import salvage
+
+    _filled(open_outbox, make_draft, 1000)
+    _overwritten(tmp_path / "outbox.db", seed=3)
+
+    class PowerCutError(Exception):
+        """The machine stops here."""
+
+    def cut(*_: Any) -> None:
+        raise PowerCutError
+
+    def moved(path: Path) -> None:
+        salvage.quarantine(path)
+        raise PowerCutError
+
+    outbox = open_outbox()
+    with monkeypatch.context() as patch:
+        name = {"salvaging": "complete", "complete": "settle", "moved": "settle"}[step]
+        patch.setattr(module, name, moved if step == "moved" else cut)
+        with pytest.raises(PowerCutError):
+            outbox.recover()
+    outbox.close()
+    again = open_outbox()
+    kept = len(_read_all(again))
+    assert 1000 == kept + sum(loss.n or 0 for loss in again.unreported())
+    assert again.next_seq > 1000
+    assert [] == [p.name for p in tmp_path.iterdir() if "salvag" in p.name]
+
+
+def test_numbers_go_on_after_damage_even_if_nothing_was_committed_since(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """The rows with the last numbers are lost, and the box is restarted at once: no number comes twice."""
+    _filled(open_outbox, make_draft, 100)
+    (tmp_path / "outbox.db").write_bytes(b"not a database " * 1000)
+    open_outbox().close()
+    assert open_outbox().append([make_draft()]) > [100]
+
+
+def test_outbox_of_the_first_version_is_brought_up_to_date(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """Its events stay, the table that is no longer used goes."""
+    import sqlite3
+    from importlib import resources
+
+    old = sqlite3.connect(tmp_path / "outbox.db")
+    old.executescript(resources.files("edge_app.delivery").joinpath("schema_v1.sql").read_text("utf-8"))
+    old.execute("PRAGMA user_version=1")
+    old.commit()
+    assert [("command_seen",)] == old.execute(
+        "SELECT name FROM sqlite_master WHERE name LIKE 'com%'"
+    ).fetchall()
+    old.close()
+    outbox = open_outbox()
+    assert [1] == outbox.append([make_draft()])
+    assert [(2,)] == outbox._db.execute("PRAGMA user_version").fetchall()
+    assert [] == outbox._db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'com%'").fetchall()
+
+
 def test_only_two_quarantined_files_are_kept(open_outbox: Opener, tmp_path: Path) -> None:
     """A box that is damaged every day does not fill its disk with wrecks."""
     for _ in range(4):
