@@ -1,7 +1,8 @@
 """``python3 run.py chaos``: break everything, count, print one table. The exit status is 0 if all held.
 
 Each line of the table is one kind of fault on a real box process, a real mosquitto and a real consumer, most
-of them side by side because most of their time is waiting. ``--only NAME`` runs some of them.
+of them side by side because most of their time is waiting. ``--only NAME`` runs some; ``--only bridge``
+instead compares the box with mosquitto's own bridge.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.chaos import brokers, clocks, disks, kills, links, powercut, week
+from benchmarks.chaos import bridge, brokers, clocks, disks, kills, links, powercut, week
 from benchmarks.chaos.table import Row, not_done, print_table
 from benchmarks.rig import mosquitto_path
 
@@ -32,6 +33,13 @@ def main() -> int:
     args = _parsed()
     print(f"seed {args.seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:
+        if args.only == ["bridge"]:
+            n, seconds = (100, 300.0) if args.long else (30, 60.0)
+            return (
+                0
+                if bridge.run(Path(name) / "bridge", n=n, rate=args.rate, seconds=seconds, seed=args.seed)
+                else 1
+            )
         return print_table(_rows(Path(name), args))
 
 
