@@ -45,6 +45,8 @@ BLANK: Final = DeliveryStatus(*(False, None, (0, 0, 0, 0), 0, None, 0, 0, 0, 0, 
 _IDLE_S: Final = 0.25
 _TICK_NS: Final = 500_000_000
 _SLOW_TICK_NS: Final = 30_000_000_000
+#: How measures of a box's health are called that count what was asked of it.
+_COUNTS: Final = ("_done", "_failed", "_refused")
 _MUSTER_EVERY_NS: Final = 1_000_000_000
 _NS: Final = 1_000_000_000
 _BATCH: Final = 2000
@@ -116,6 +118,7 @@ class Worker:
         self._fixer = TimeFixer(clock=clock, known_ms=known)
         self._muster: PresenceSnapshot | None = None
         self._muster_at = self._tick_at = self._slow_at = self._state_at = 0
+        self._told: dict[str, float] = {}
         self._submitted = 0
         self.stopping = False
         self.fault: str | None = None
@@ -220,8 +223,13 @@ class Worker:
                 self._topics.muster,
                 muster_document(context=self._draft.context, snapshot=snapshot, wall=wall),
             )
-        if now - self._state_at >= int(self._options.state_every_s * _NS) and not self.stopping:
+        due = now - self._state_at >= int(self._options.state_every_s * _NS)
+        if (due or self._counts() != self._told) and not self.stopping:
             self._say_state()
+
+    def _counts(self) -> dict[str, float]:
+        """Return what was done and refused: a change of it is told at once."""
+        return {name: count for name, count in self._draft.measures.items() if name.endswith(_COUNTS)}
 
     def _spool(self, now: int) -> None:
         events, refused = take(self._options.outbox.path, now_ns=now)
@@ -249,7 +257,7 @@ class Worker:
 
     def _say_state(self) -> None:
         now = self._clock.mono_ns()
-        self._state_at = now
+        self._state_at, self._told = now, self._counts()
         self.status = self._measured(now)
         document = state_document(
             context=self._draft.context,
