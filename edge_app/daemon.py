@@ -121,6 +121,7 @@ class Daemon:
                     source=self._source,
                     watch=self._watch,
                     opener=self._opener,
+                    stages=self._watchdog.health,
                 )
                 try:
                     self._work(parts)

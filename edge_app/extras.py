@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 from edge_app import wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from edge_app.clock import Clock
     from edge_app.commands.desk import CommandDesk
     from edge_app.config import Config
     from edge_app.delivery.event import EnvelopeContext
+    from edge_app.delivery.options import DeliveryStatus
     from edge_app.delivery.service import Delivery
     from edge_app.engines.store import EngineStore
+    from edge_app.health.watchdog import StageHealth
     from edge_app.records import Event, PresenceSnapshot
     from edge_app.sparkplug.plane import SparkplugPlane
+    from edge_app.web.server import StatusServer
 
 
 def command_desk(
@@ -85,3 +88,21 @@ def sparkplug_plane(
     )
     plane.start()
     return plane
+
+
+def status_page(
+    config: Config,
+    *,
+    clock: Clock,
+    context: Callable[[], EnvelopeContext],
+    stages: Callable[[], Sequence[StageHealth]],
+    status: Callable[[], DeliveryStatus],
+) -> StatusServer | None:
+    """Return the page that shows what the box sees, not yet listening."""
+    if config.web.port is None:
+        return None
+    from edge_app.web.server import StatusServer
+    from edge_app.web.status import BoxStatus
+
+    box = BoxStatus(context=context, stages=stages, delivery=status, mono_ns=clock.mono_ns)
+    return StatusServer(box, port=config.web.port)

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import queue
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -35,7 +35,7 @@ from edge_app.records import Event
 from edge_app.stages import CameraEnded, FacesWorker, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge_app.capture.sources import Source
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edge_app.config import Config
     from edge_app.config.schema import CameraConfig
     from edge_app.delivery.link import Message
+    from edge_app.health.watchdog import StageHealth
     from edge_app.records import CardReading, FrameFaces, Identity, PresenceSnapshot
 
     Work = Callable[[Callable[[], bool]], None]
@@ -73,6 +74,7 @@ class Parts:
         source: the file that the configuration was read from, if it was.
         watch: told every frame's faces with the last decision by track.
         opener: opens a camera's source; None for the usual way.
+        stages: how every stage is now, for the status page.
 
     Raises:
         ModelError: a model is missing, altered or does not fit.
@@ -91,9 +93,10 @@ class Parts:
         source: Path | None = None,
         watch: Watch | None = None,
         opener: Opener | None = None,
+        stages: Callable[[], Sequence[StageHealth]] = tuple,
     ) -> None:
         self._config = config
-        self._also_watch, self._opener = watch, opener
+        self._opener = opener
         self._clock = clock
         self._beat = beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
@@ -143,6 +146,11 @@ class Parts:
             config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
         )
         self._faces: Slot[FrameFaces | CameraEnded] = Slot()
+        self._page = extras.status_page(
+            config, clock=clock, context=lambda: self._context, stages=stages, status=self._delivery.status
+        )
+        page = None if self._page is None else self._page.status.saw
+        self._watchers = [one for one in (watch, page, self._film if show else None) if one is not None]
         self._recognise = self._make_recognise(zones)
         if self._desk is not None:
             self._desk.start()
@@ -178,7 +186,9 @@ class Parts:
         return True
 
     def say_started(self) -> None:
-        """Submit ``box_start``, and log what was chosen."""
+        """Submit ``box_start``, log what was chosen, and open the status page."""
+        if self._page is not None:
+            self._page.start()
         _log.info(
             "box_start",
             site=self._config.box.site,
@@ -192,8 +202,8 @@ class Parts:
             registered=len(self._registered.refs),
             gallery_version=self._registered.version,
         )
-        data: dict[str, Any] = {"version": wiring.version(), "clean": self._delivery.clean_before}
-        self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=data))
+        said = {"version": wiring.version(), "clean": self._delivery.clean_before}
+        self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=said))
         for passed in self._opening.fallbacks:
             asked = wiring.ask_for_rebuild(self._config, passed)
             reason = f"{passed.reason}; a rebuild was asked for" if asked else passed.reason
@@ -206,6 +216,8 @@ class Parts:
     def close(self, *, timeout: float) -> bool:
         """Commit everything, say goodbye and let go of all; returns whether that was done in time."""
         self._presence.close()
+        if self._page is not None:
+            self._page.stop()
         if self._desk is not None:
             self._desk.stop()
         done = self._delivery.stop(timeout)
@@ -322,12 +334,14 @@ class Parts:
             mono_ns=self._clock.mono_ns,
             beat=lambda: self._beat("recognise"),
             on_tick=self._tick,
-            watch=None if self._show is None and self._also_watch is None else self._watch,
+            watch=self._watch if self._watchers else None,
         )
 
     def _watch(self, faces: FrameFaces, identities: Mapping[str, Identity]) -> None:
-        if self._also_watch is not None:
-            self._also_watch(faces, identities)
+        for watcher in self._watchers:
+            watcher(faces, identities)
+
+    def _film(self, faces: FrameFaces, identities: Mapping[str, Identity]) -> None:
         if self._show is not None and faces.frame.camera == self._config.cameras[0].name:
             self._show.add(faces, identities)
 
@@ -342,6 +356,8 @@ class Parts:
         for event in (*now.events, *self._pulse.tick(now_ns)):
             self.submit(event)
         asked = [self._muster_asked.get() for _ in range(self._muster_asked.qsize())]
+        if self._page is not None:
+            self._page.status.muster(now.snapshot)
         self._delivery.publish_muster(now.snapshot, as_event=now.muster_due or bool(asked))
         for answer in asked:
             answer.put(now.snapshot)
@@ -377,9 +393,6 @@ class Parts:
         self._context = dataclasses.replace(self._context, gallery_version=now.version)
         self._delivery.set_context(self._context)
         _log.info("gallery_changed", gallery_version=now.version, registered=len(now.refs))
-        data = {
-            "gallery_version": now.version,
-            "previous_version": before.version,
-            "registered": len(now.refs),
-        }
+        versions = {"gallery_version": now.version, "previous_version": before.version}
+        data = {**versions, "registered": len(now.refs)}
         self.submit(Event(kind="gallery_changed", mono_ns=now_ns, data=data))

@@ -274,6 +274,12 @@ class CommandsConfig(Section):
     keys: tuple[CommandKeyConfig, ...] = Field(default=(), description="who may give commands")
 
 
+class WebConfig(Section):
+    """A page on the box that shows what it sees; it listens on 127.0.0.1 only."""
+
+    port: Port | None = Field(default=None, description="port of the status page; null switches it off")
+
+
 class LogConfig(Section):
     """What is written to the log."""
 
@@ -299,6 +305,7 @@ class Config(Section):
     delivery: DeliveryConfig
     sparkplug: SparkplugConfig = SparkplugConfig()
     commands: CommandsConfig = CommandsConfig()
+    web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

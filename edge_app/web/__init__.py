@@ -1,0 +1,1 @@
+"""A page on the box itself that shows what it sees; off unless `web.port` is set."""
