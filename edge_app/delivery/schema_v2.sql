@@ -1,2 +1,2 @@
 -- Version 2: the counters of commands have a file of their own, which a damaged outbox does not take along.
-DROP TABLE command_seen;
+DROP TABLE IF EXISTS command_seen;
