@@ -100,7 +100,7 @@ class Parts:
         self._clock = clock
         self._beat = beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
-        self._detector = wiring.build_detector(config)
+        self._detector = wiring.build_detector(config, weak=True)
         self._engines = wiring.engine_store(config)
         self._opening = wiring.open_recogniser(config, self._engines)
         self._recogniser = LiveRecogniser(
@@ -312,7 +312,8 @@ class Parts:
 
     def _make_faces(self, camera: CameraConfig, newest: NewestFrame, turn: threading.Lock) -> FacesWorker:
         limits = wiring.quality_limits(self._config)
-        stage = FaceStage(detector=self._detector, tracker=Tracker(), limits=limits)
+        tracker = Tracker(limits=wiring.track_limits(self._config))
+        stage = FaceStage(detector=self._detector, tracker=tracker, limits=limits)
         self._stages.append(stage)
         return FacesWorker(
             camera=camera.name,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_app.engines.store import EngineStore
     from edge_app.faces.detect import Detector
     from edge_app.faces.quality import QualityLimits
+    from edge_app.faces.track import TrackLimits
     from edge_app.identity.evidence import VoteOptions
     from edge_app.presence.cards import CardRules
     from edge_app.presence.keeper import Presence
@@ -51,6 +52,7 @@ __all__ = [
     "quality_limits",
     "source_spec",
     "sparkplug_options",
+    "track_limits",
     "version",
     "vote_options",
 ]
@@ -60,20 +62,49 @@ _log = structlog.get_logger(__name__)
 _SETTLE = 15
 
 
-def build_detector(config: Config) -> Detector:
+def build_detector(config: Config, *, weak: bool = False) -> Detector:
     """Open the configured face detector.
+
+    Args:
+        config: the configuration.
+        weak: let it give the detections as well that may only continue a track (`track_limits`).
 
     Raises:
         ModelError: its file is missing, altered or does not fit.
     """
-    from edge_app.faces.detect import SCORE_THRESHOLD, YUNET_SCORE, CenterFace, YuNet
+    from edge_app.faces.detect import CenterFace, YuNet
+    from edge_app.faces.dustface import DustFace
 
     options = config.detector
+    score, follow = _detector_scores(config)
+    least = min(score, follow) if weak else score
     if options.kind == "yunet":
-        score = YUNET_SCORE if options.score is None else options.score
-        return YuNet(options.model, long_side=options.long_side, score_threshold=score)
-    score = SCORE_THRESHOLD if options.score is None else options.score
-    return CenterFace.open(options.model, long_side=options.long_side, score_threshold=score)
+        return YuNet(options.model, long_side=options.long_side, score_threshold=least)
+    kind = DustFace if options.kind == "dustface" else CenterFace
+    return kind.open(options.model, long_side=options.long_side, score_threshold=least)
+
+
+def track_limits(config: Config) -> TrackLimits:
+    """Return how tracks begin and go on with the configured detector."""
+    from edge_app.faces.track import TrackLimits
+
+    return TrackLimits(min_score_new=_detector_scores(config)[0])
+
+
+def _detector_scores(config: Config) -> tuple[float, float]:
+    """Return what a detection must score to be a face, and to continue a track."""
+    from edge_app.faces.detect import FOLLOW_SCORE, SCORE_THRESHOLD, YUNET_FOLLOW, YUNET_SCORE
+    from edge_app.faces.dustface import DUSTFACE_FOLLOW, DUSTFACE_SCORE
+
+    own = {
+        "centerface": (SCORE_THRESHOLD, FOLLOW_SCORE),
+        "yunet": (YUNET_SCORE, YUNET_FOLLOW),
+        "dustface": (DUSTFACE_SCORE, DUSTFACE_FOLLOW),
+    }
+    score, follow = own[config.detector.kind]
+    if config.detector.score is not None:
+        score, follow = config.detector.score, min(follow, config.detector.score)
+    return score, follow if config.detector.follow is None else config.detector.follow
 
 
 def build_recogniser(config: Config) -> Recogniser:

@@ -75,3 +75,25 @@ def recogniser(folder: Path, *, network: Path | None = None, **changes: Any) -> 
     path = model.with_suffix(".json")
     path.write_text(json.dumps(manifest | changes), encoding="utf-8")
     return path
+
+
+def cell_network(path: Path, *, size: float = 1.0) -> Path:
+    """Write a network with the dust detector's outputs that finds a face in every blue cell.
+
+    The score is the mean of blue; the box is `size` strides high and wide about the cell's middle, its
+    landmarks lie at fixed places in the cell.
+    """
+    nodes, weights, outputs = [], [], []
+    for stride in (8, 16, 32):
+        kernel = np.zeros((15, 3, stride, stride), np.float32)
+        kernel[0, 0] = 1 / (255 * stride * stride)
+        marks = [0.25, 0.25, 0.75, 0.25, 0.5, 0.5, 0.25, 0.75, 0.75, 0.75]
+        bias = np.array([0.0, 0.5, 0.5, np.log(size), np.log(size), *marks], np.float32)
+        weights += [
+            numpy_helper.from_array(kernel, f"k{stride}"),
+            numpy_helper.from_array(bias, f"b{stride}"),
+        ]
+        inputs = ["image", f"k{stride}", f"b{stride}"]
+        nodes.append(helper.make_node("Conv", inputs, [f"stride_{stride}"], strides=[stride, stride]))
+        outputs.append(tensor(f"stride_{stride}", [1, 15, f"height/{stride}", f"width/{stride}"]))
+    return save(path, nodes, [tensor("image", [1, 3, "height", "width"])], outputs, weights)

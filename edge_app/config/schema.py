@@ -120,16 +120,20 @@ class CameraConfig(Section):
 class DetectorConfig(Section):
     """The face detector."""
 
-    kind: Literal["centerface", "yunet"] = "centerface"
+    kind: Literal["centerface", "dustface", "yunet"] = "centerface"
     model: Path = Field(
         default=Path("models/centerface.json"),
-        description="centerface: its manifest (.json); yunet: the .onnx file that you supply",
+        description="centerface, dustface: its manifest (.json); yunet: the .onnx file that you supply",
     )
     long_side: Annotated[int, Field(ge=64, le=4096)] = Field(
         default=640, description="frames are scaled down to this many pixels before detection"
     )
     score: Share | None = Field(
         default=None, description="a detection below this is no face; null takes the detector's own"
+    )
+    follow: Share | None = Field(
+        default=None,
+        description="a weaker detection, down to this, may continue a track where it is expected; null: own",
     )
 
 

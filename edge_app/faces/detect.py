@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 #: The long side of the network's input in pixels, and what a detection must score, unless configured.
 LONG_SIDE: Final = 640
 SCORE_THRESHOLD: Final = 0.5
+#: A weaker detection, down to this, may continue a track where it is expected (docs/sight.md).
+FOLLOW_SCORE: Final = 0.15
 #: YuNet's scores run higher than CenterFace's.
 YUNET_SCORE: Final = 0.7
+YUNET_FOLLOW: Final = 0.45
 NMS_IOU: Final = 0.3
 #: A box smaller than this (pixels of the picture) cannot hold five landmarks.
 _SMALLEST_BOX: Final = 2.0
@@ -135,7 +138,7 @@ class CenterFace:
             ValueError: another shape or dtype.
             ModelError: the network failed.
         """
-        height, width = _size(pixels)
+        height, width = picture_size(pixels)
         fit = fit_picture(width, height, long_side=self._long_side)
         heat, scale, offset, marks = self._engine.run(self._prepare(pixels, fit))
         rows, columns = np.nonzero(heat[0, 0] >= self._threshold)
@@ -151,23 +154,14 @@ class CenterFace:
         keep = suppress(boxes, scores, iou=self._iou)
         shares = marks[0, :, rows[keep], columns[keep]].reshape(-1, 5, 2)
         marks_at = np.add(shares * size[keep, None, :], corner[keep, None, :])
-        return _faces(boxes[keep], marks_at[:, :, ::-1], scores[keep], fit, (width, height))
+        return faces_from(boxes[keep], marks_at[:, :, ::-1], scores[keep], fit, (width, height))
 
     def close(self) -> None:
         """Free the engine. Safe to call twice."""
         self._engine.close()
 
     def _prepare(self, pixels: npt.NDArray[np.uint8], fit: Fit) -> npt.NDArray[np.float32]:
-        net_w, net_h = fit.net
-        if self._buffer.shape[2:] != (net_h, net_w):
-            self._buffer = np.zeros((1, 3, net_h, net_w), dtype=np.float32)
-        resized = resize(pixels, fit.scaled)
-        scaled_w, scaled_h = fit.scaled
-        plane = self._buffer[0]
-        if (scaled_w, scaled_h) != (net_w, net_h):
-            plane[...] = 0.0
-        for channel in range(3):
-            plane[channel, :scaled_h, :scaled_w] = resized[:, :, 2 - channel]
+        self._buffer = network_input(self._buffer, pixels, fit, order=(2, 1, 0))
         return self._buffer
 
 
@@ -217,7 +211,7 @@ class YuNet:
             ValueError: another shape or dtype.
             ModelError: OpenCV cannot run the network.
         """
-        height, width = _size(pixels)
+        height, width = picture_size(pixels)
         fit = fit_picture(width, height, long_side=self._long_side)
         canvas = np.zeros((fit.net[1], fit.net[0], 3), dtype=np.uint8)
         canvas[: fit.scaled[1], : fit.scaled[0]] = resize(pixels, fit.scaled)
@@ -231,7 +225,7 @@ class YuNet:
         boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
         points = found[:, 4:14].reshape(-1, 5, 2)
         order = np.argsort(-found[:, 14], kind="stable")
-        return _faces(boxes[order], points[order], found[order, 14], fit, (width, height))
+        return faces_from(boxes[order], points[order], found[order, 14], fit, (width, height))
 
     def close(self) -> None:
         """Do nothing: OpenCV frees the network with the object."""
@@ -253,21 +247,45 @@ def resize(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[
     return np.asarray(cv2.resize(pixels, size, interpolation=how), dtype=np.uint8)
 
 
-def _size(pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
+def network_input(
+    buffer: npt.NDArray[np.float32], pixels: npt.NDArray[np.uint8], fit: Fit, *, order: tuple[int, int, int]
+) -> npt.NDArray[np.float32]:
+    """Return `pixels` as a network's input (1, 3, H, W) float32 0..255, in `buffer` if that has the size.
+
+    `order` says which of the picture's channels (blue, green, red) goes where; what is padded is black.
+    """
+    net_w, net_h = fit.net
+    if buffer.shape[2:] != (net_h, net_w):
+        buffer = np.zeros((1, 3, net_h, net_w), dtype=np.float32)
+    resized = resize(pixels, fit.scaled)
+    scaled_w, scaled_h = fit.scaled
+    if (scaled_w, scaled_h) != (net_w, net_h):
+        buffer[...] = 0.0
+    for channel, source in enumerate(order):
+        buffer[0, channel, :scaled_h, :scaled_w] = resized[:, :, source]
+    return buffer
+
+
+def picture_size(pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Return height and width of (H, W, 3) uint8 BGR.
+
+    Raises:
+        ValueError: another shape or dtype.
+    """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:  # noqa: PLR2004
         msg = f"pixels must be (H, W, 3) uint8 BGR; received {pixels.shape} {pixels.dtype}"
         raise ValueError(msg)
     return int(pixels.shape[0]), int(pixels.shape[1])
 
 
-def _faces(
+def faces_from(
     boxes: npt.NDArray[np.float32],
     points: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     fit: Fit,
     size: tuple[int, int],
 ) -> tuple[Face, ...]:
-    """Make records of the network's (N, 4) corners, (N, 5, 2) landmarks and (N,) scores.
+    """Return records of a network's (N, 4) corners, (N, 5, 2) landmarks and (N,) scores.
 
     Coordinates go back to the picture, whose `size` is (width, height); boxes are cut at its border.
     """

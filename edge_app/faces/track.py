@@ -8,9 +8,9 @@ their distance in face sizes; pairs that are too far apart, or of too different 
 at all.
 
 A track that is not seen coasts on its velocity for a while and ends after a time, not after a
-number of frames: a camera that drops frames must not end people. A detection that fits no track
-begins a new one only with a good score, while a weak one may still continue a track (Zhang et al.
-2022, *ByteTrack*).
+number of frames: a camera that drops frames must not end people. Good detections are given out first;
+what is left of the tracks is then looked for among the weak ones (Zhang et al. 2022, *ByteTrack*), of
+which many are no faces: they continue a track where it was expected, and never begin one.
 
 Where one face covers another, nobody can be sure whose is whose afterwards: both tracks are named
 when they begin to touch and when they come apart, so that they are looked at again.
@@ -51,13 +51,15 @@ class TrackLimits:
 
     `max_silence_s`: a track that was not seen for longer than this has ended. `max_distance`: how far
     from its prediction a face may be, in face sizes. `max_ratio`: how much larger or smaller.
-    `min_score_new`: a detection below it begins no track.
+    `min_score_new`: a detection below it is weak: it begins no track, and continues one only within
+    `weak_distance` of where it should be.
     """
 
     max_silence_s: float = 1.0
     max_distance: float = 1.2
     max_ratio: float = 2.0
     min_score_new: float = 0.5
+    weak_distance: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,18 @@ class Tracker:
         ended = self._end_silent(mono_ns)
         ids: list[str | None] = [None] * len(faces)
         cost = self._costs(faces, mono_ns)
-        for row, column in assign(cost):
-            self._tracks[row].follow(faces[column].box, mono_ns)
-            ids[column] = self._tracks[row].name
-        for column, face in enumerate(faces):
-            if ids[column] is None and face.score >= self._limits.min_score_new:
-                ids[column] = self._begin(face.box, mono_ns)
+        good = [column for column, face in enumerate(faces) if face.score >= self._limits.min_score_new]
+        weak = [column for column in range(len(faces)) if column not in good]
+        rows = list(range(len(self._tracks)))
+        for columns in (good, weak):
+            pairs = assign(cost[np.ix_(rows, columns)]) if rows and columns else []
+            for row, column in [(rows[row], columns[column]) for row, column in pairs]:
+                self._tracks[row].follow(faces[column].box, mono_ns)
+                ids[column] = self._tracks[row].name
+                rows.remove(row)
+        for column in good:
+            if ids[column] is None:
+                ids[column] = self._begin(faces[column].box, mono_ns)
         return Tracked(ids=tuple(ids), ended=ended, crossed=self._crossed(mono_ns))
 
     def finish(self) -> tuple[str, ...]:
@@ -143,7 +151,10 @@ class Tracker:
         for row, track in enumerate(self._tracks):
             predicted = track.predict(mono_ns)
             for column, face in enumerate(faces):
-                cost[row, column] = _cost(predicted, _centre_and_size(face.box), self._limits)
+                weak = face.score < self._limits.min_score_new
+                reach = self._limits.weak_distance if weak else self._limits.max_distance
+                seen = _centre_and_size(face.box)
+                cost[row, column] = _cost(predicted, seen, reach=reach, max_ratio=self._limits.max_ratio)
         return cost
 
 
@@ -190,12 +201,14 @@ def _shared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> flo
     return float(np.prod(np.clip(high - low, 0.0, None)) / min(np.prod(one[2:]), np.prod(other[2:])))
 
 
-def _cost(predicted: npt.NDArray[np.float64], seen: npt.NDArray[np.float64], limits: TrackLimits) -> float:
-    """Return 1 - overlap + distance in face sizes, or `FORBIDDEN`."""
+def _cost(
+    predicted: npt.NDArray[np.float64], seen: npt.NDArray[np.float64], *, reach: float, max_ratio: float
+) -> float:
+    """Return 1 - overlap + distance in face sizes, or `FORBIDDEN` beyond `reach` or `max_ratio`."""
     size = float(np.sqrt(predicted[2] * predicted[3]))
     ratio = float(np.sqrt(seen[2] * seen[3])) / size
     distance = float(np.linalg.norm(seen[:2] - predicted[:2])) / (size * max(ratio, 1.0))
-    if distance > limits.max_distance or not 1 / limits.max_ratio <= ratio <= limits.max_ratio:
+    if distance > reach or not 1 / max_ratio <= ratio <= max_ratio:
         return FORBIDDEN
     low = np.maximum(predicted[:2] - predicted[2:] / 2, seen[:2] - seen[2:] / 2)
     high = np.minimum(predicted[:2] + predicted[2:] / 2, seen[:2] + seen[2:] / 2)

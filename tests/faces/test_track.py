@@ -125,6 +125,31 @@ def test_weak_detection_continues_but_does_not_begin() -> None:
     assert ("t000001",) == tracker.update([face(105, score=0.5)], 160 * MS).ids
 
 
+def test_weak_detection_continues_only_what_is_where_it_was_expected() -> None:
+    """A good detection may have jumped by a face's width; a weak one so far away is something else."""
+    limits = TrackLimits(min_score_new=0.6)
+    for score, expected in ((0.7, "t000001"), (0.5, None)):
+        tracker = Tracker(limits=limits)
+        tracker.update([face(100, score=0.9)], 0)
+        assert (expected,) == tracker.update([face(160, score=score)], 80 * MS).ids
+
+
+def test_weak_detection_takes_no_track_from_a_good_one() -> None:
+    """Even where it lies nearer: the good one is given out first, and the weak one is nobody."""
+    tracker = Tracker(limits=TrackLimits(min_score_new=0.6))
+    tracker.update([face(100)], 0)
+    assert (None, "t000001") == tracker.update([face(101, score=0.5), face(110)], 80 * MS).ids
+
+
+def test_weak_detections_carry_a_track_through_what_good_ones_miss() -> None:
+    """Half a second in which the face is under ash is no end of the track, and no second one begins."""
+    tracker = Tracker(limits=TrackLimits(min_score_new=0.6))
+    names = [
+        tracker.update([face(100 + 4 * i, score=0.9 if i < 5 else 0.4)], i * 80 * MS).ids for i in range(30)
+    ]
+    assert {("t000001",)} == set(names)
+
+
 def test_time_that_stands_still_breaks_nothing() -> None:
     """Two frames with one time stamp, or one that goes back, neither divide by zero nor end anything."""
     tracker = Tracker()
