@@ -54,9 +54,11 @@ class Blindness:
         self._saw_ns = max(self._saw_ns, mono_ns)
         self._reason = NO_FRAMES
 
-    def saw_nothing(self, reason: str) -> None:
-        """Note a picture in which there is nothing to see, and why."""
+    def saw_nothing(self, reason: str, since_ns: int | None = None) -> None:
+        """Note a picture in which there is nothing to see, why, and since when, if that is found out late."""
         self._reason = reason
+        if since_ns is not None:
+            self._saw_ns = min(self._saw_ns, since_ns)
 
     def check(self, now_ns: int) -> CameraState | None:
         """Return the new state when it has changed, None otherwise.

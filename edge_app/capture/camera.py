@@ -175,7 +175,7 @@ class Camera:
         sight = self._health.look(pixels, now)
         with self._lock:
             if sight.blind:
-                self._blindness.saw_nothing(sight.value)
+                self._blindness.saw_nothing(sight.value, self._health.useless_ns)
             else:
                 self._blindness.saw(now)
                 self._blindness.noticed(None if sight is Sight.CLEAR else sight.value, now)

@@ -3,7 +3,7 @@
 Some faults show in a single picture: ``dark`` (even its brightest part is), ``covered`` (no edge
 anywhere), ``glare`` (blown out), ``frozen`` (not one bit has changed for a while, as a camera's noise
 always does). The others show against what this camera used to see: ``lamp_out`` (a third of the picture
-lost more than half of its light), ``dirty`` (details have gone under a veil or behind dirt),
+lost more than half of its light), ``dirty`` (details have gone behind dirt, or all edges under a veil),
 ``blurred`` (everything is less sharp), ``moved`` (edges are where there were none).
 
 What it used to see is learnt in the first looks and follows slowly, only while all is well: sharpness
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge_app.capture.measures import Measures, likeness, mean_of
+from edge_app.capture.measures import Measures, gained, likeness, mean_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -41,12 +41,23 @@ BLINDING_FROM: Final = 0.5
 #: Shares of blocks that lost more than half of their light, or of their detail.
 LAMP_OUT_FROM: Final = 0.3
 DIRTY_FROM: Final = 0.4
-#: Sharpness against what it was; needs this contrast, below which noise is sharper than the picture.
-BLURRED_BELOW: Final = 0.56
+#: Share of blocks that lost half of their light (.4 to .66 of tunnels with half of their lamps out, at most
+#: .04 with people passing), which is that much of their luma, while the edges stay where they were.
+HALVED_FROM: Final = 0.3
+_HALF_LIGHT: Final = 0.7
+_SAME_VIEW: Final = 0.2
+#: Strength of all edges together against what it was: a film of dust veils all alike (.42 to .64 of
+#: rendered tunnels, at least .89 of clean ones).
+VEILED_BELOW: Final = 0.7
+#: Sharpness against what it was (.50 to .70 and at least .81 there); needs this contrast, below which
+#: noise is sharper than the picture.
+BLURRED_BELOW: Final = 0.66
 _CONTRAST_LEAST: Final = 25.0
-#: Likeness of edges; and between which ratios of brightness that is a camera that moved, not dirt.
+#: Likeness of edges; and between which ratios of new edges to lost ones that is a camera that moved, not
+#: dirt. Measured: .84 to 1.23 for views that moved, at most .33 for a lens with mud out of focus, at least
+#: 1.75 for mud that shows its own edge.
 MOVED_BELOW: Final = 0.5
-_SAME_LIGHT: Final = (0.87, 1.15)
+_NEW_EDGES: Final = (0.5, 1.5)
 
 _LEARN_LOOKS: Final = 8
 _COMPARE_LOOKS: Final = 3
@@ -97,6 +108,14 @@ class CameraHealth:
         self.sight = Sight.CLEAR
         self.brightness = 0.0
         self._forget()
+
+    @property
+    def useless_ns(self) -> int:
+        """Since when a picture that stands has stood; for any other the time of the last look.
+
+        A picture must stand for a while before it is known to be frozen: it was of no use all that time.
+        """
+        return self._changed_ns if self.sight is Sight.FROZEN else (self._looked_ns or 0)
 
     def look(self, pixels: npt.NDArray[np.uint8], mono_ns: int) -> Sight:
         """Return what is seen in `pixels`, (H, W, 3) uint8 BGR, at `mono_ns`."""
@@ -166,6 +185,11 @@ class CameraHealth:
         darker = _share(now.brightness < 0.5 * reference.brightness, lit)
         if darker >= LAMP_OUT_FROM / self._ease(Sight.LAMP_OUT):
             return Sight.LAMP_OUT
+        halved = _share(now.brightness < _HALF_LIGHT * reference.brightness, lit)
+        if halved >= HALVED_FROM / self._ease(Sight.LAMP_OUT) and (
+            likeness(now.edges, reference.edges) >= _SAME_VIEW and gained(now.edges, reference.edges) < 1
+        ):
+            return Sight.LAMP_OUT
         rich = reference.detail > 0.5 * np.median(reference.detail)
         if self._steady and _share(now.detail < 0.5 * reference.detail, rich) >= DIRTY_FROM / self._ease(
             Sight.DIRTY
@@ -174,13 +198,20 @@ class CameraHealth:
         blurred = now.sharpness < BLURRED_BELOW * self._ease(Sight.BLURRED) * reference.sharpness
         if blurred and min(now.contrast, reference.contrast) >= _CONTRAST_LEAST:
             return Sight.BLURRED
+        return self._view(now, reference) if self._steady else Sight.CLEAR
+
+    def _view(self, now: Measures, reference: Measures) -> Sight:
+        """Return what a steady camera's edges say: weaker all over, or somewhere else."""
+        left = float(now.edges.sum()) / max(float(reference.edges.sum()), 1e-6)
+        if left < VEILED_BELOW * self._ease(Sight.DIRTY):
+            return Sight.DIRTY
         ease = max(self._ease(Sight.MOVED), self._ease(Sight.DIRTY))
-        if self._steady and likeness(now.edges, reference.edges) < MOVED_BELOW * ease:
-            if self.sight in (Sight.MOVED, Sight.DIRTY):
-                return self.sight
-            light = float(np.median(now.brightness / np.maximum(reference.brightness, 1.0)))
-            return Sight.MOVED if _SAME_LIGHT[0] <= light <= _SAME_LIGHT[1] else Sight.DIRTY
-        return Sight.CLEAR
+        if likeness(now.edges, reference.edges) >= MOVED_BELOW * ease:
+            return Sight.CLEAR
+        if self.sight in (Sight.MOVED, Sight.DIRTY):
+            return self.sight
+        elsewhere = gained(now.edges, reference.edges)
+        return Sight.MOVED if _NEW_EDGES[0] <= elsewhere <= _NEW_EDGES[1] else Sight.DIRTY
 
     def _learn(self, now: Measures) -> None:
         self._learnt.append(now)

@@ -24,7 +24,8 @@ _SIZE: Final = (320, 180)
 _BLOCKS: Final = (16, 9)
 _EDGES: Final = (80, 45)
 _TILE: Final = (15, 16)
-_SATURATED: Final = 250
+#: Video white: cameras of limited range, and those that press highlights together, end well below 255.
+_SATURATED: Final = 235
 #: Added to brightness before dividing by it: sensor noise in the dark is no detail.
 _FLOOR: Final = 10.0
 
@@ -111,6 +112,16 @@ def likeness(edges: Map, reference: Map) -> float:
         if (tile := reference[y : y + height, x : x + width]).std() > bar
     ]
     return float(np.median(found)) if found else 1.0
+
+
+def gained(edges: Map, reference: Map) -> float:
+    """Return how much edge there is where there was none, over how much is gone; 1 for a view that moved.
+
+    Dirt hides edges and makes few; another view has as many as the one before, elsewhere.
+    """
+    change = edges - reference
+    lost = float(np.maximum(-change, 0.0).sum())
+    return float(np.maximum(change, 0.0).sum()) / max(lost, 1e-6)
 
 
 def _slope(luma: Any) -> Any:

@@ -71,6 +71,16 @@ def test_darkness_is_blindness_with_its_name(blindness: Blindness) -> None:
     assert (101 * S, "dark") == (state.blind_since_ns, state.reason)
 
 
+def test_picture_that_was_useless_before_that_was_known_counts_from_then(blindness: Blindness) -> None:
+    """A frozen picture is known to be one after ten seconds, and has been of no use for ten seconds then."""
+    for second in range(100, 115):
+        blindness.saw(second * S)
+    blindness.saw_nothing("frozen", since_ns=105 * S)
+    state = blindness.check(115 * S)
+    assert state is not None
+    assert (105 * S, "frozen") == (state.blind_since_ns, state.reason)
+
+
 def test_waits_double_up_to_the_cap() -> None:
     """The bound of the waits is base, twice, four times it, ... and the cap for ever."""
     bounds: list[tuple[float, float]] = []
