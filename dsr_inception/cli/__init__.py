@@ -2,8 +2,8 @@
 
 Commands: ``pretrain`` and ``resume`` (a recipe in YAML), ``finetune`` (the closed set), ``threshold``
 (development strangers), ``evaluate`` (figures beside the peer's and dlib's), ``report`` (tables and plots
-of them), ``sheet`` (a contact sheet of the conditions). Errors are one line on standard error and exit
-status 2.
+of them), ``detector`` (train the dust detector), ``detect`` (measure detectors), ``sheet`` (a contact
+sheet of the conditions). Errors are one line on standard error and exit status 2.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dsr_inception.cli import detector as detecting
 from dsr_inception.cli import measure as measuring
 from dsr_inception.cli import train as training
 from dsr_inception.cli.measure import EVALUATION, PARTS
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_finetune(commands)
     _add_measuring(commands)
+    detecting.add_parsers(commands)
     sheet = commands.add_parser("sheet", help="write a contact sheet of the simulated conditions")
     sheet.add_argument("photo", type=Path, help="an aligned face photo that may be shown")
     sheet.add_argument("out", type=Path)
@@ -115,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "threshold": measuring.choose,
         "evaluate": measuring.evaluate,
         "report": measuring.report,
+        "detector": detecting.train,
+        "detect": detecting.measure,
         "sheet": _sheet,
     }
     from dsr_inception.errors import TrainError
