@@ -25,7 +25,8 @@ function cameras(list) {
     }
     if (camera.picture_age_s !== null) figure.firstChild.src = `camera/${encodeURIComponent(camera.name)}.jpg?${Date.now()}`;
     const trouble = camera.reason ? `: ${camera.reason.replaceAll("_", " ")}` : "";
-    figure.lastChild.textContent = `${camera.name} (${camera.zone}), ${camera.sees ? "sees" : "BLIND"}${trouble}; picture ${age(camera.picture_age_s)}`;
+    figure.lastChild.textContent = `${camera.name} (${camera.zone}), ${camera.sees ? "sees" : "BLIND"}${trouble}; ${camera.picture_age_s === null ? "no picture yet" : `picture ${age(camera.picture_age_s)}`}`;
+    figure.className = camera.sees ? "" : "blind";
     figure.lastChild.className = camera.sees ? (camera.reason ? "bad" : "good") : "bad";
     return figure;
   }));
