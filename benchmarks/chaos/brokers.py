@@ -20,7 +20,7 @@ def refuses(folder: Path) -> Row:
     """Sightings are denied for a while: set aside with the reason, then all go, in order."""
     denied = folder.with_suffix(".acl")
     denied.write_text("topic deny mine/north/v1/box-1/evt/sighting\ntopic readwrite #\n", encoding="ascii")
-    scene = Scene(folder, broker=(*BROKER, f"acl_file {denied}", "allow_anonymous true"))
+    scene = Scene(folder, receipts=True, broker=(*BROKER, f"acl_file {denied}", "allow_anonymous true"))
     scene.start_box(_RATE)
     time.sleep(4)
     scene.broker.stop()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: A broker for consumers that may be away; 100 is also the window that it then allows the box.
 BROKER: Final = ("max_queued_messages 100000", "max_inflight_messages 100")
 _DRAIN_S: Final = 300.0
+_QUIET_S: Final = 2.0
 
 
 class Scene:
@@ -89,10 +90,18 @@ class Scene:
             last = self.start_box(0)
             wait_until(lambda: waiting(self.outbox) == 0, timeout=_DRAIN_S, what=f"delivery after {fault}")
             last.stop()
-        time.sleep(0.5)
+        self._let_arrive()
         self.close()
         row = counted(fault, times=times, committed=committed, events=self.events(), note=note)
         return row if self.watcher is not None else row.without_copies()
+
+    def _let_arrive(self) -> None:
+        """Wait until nothing has come to who watches for two seconds: the broker may still have some."""
+        seen, since = -1, time.monotonic()
+        while self.watcher is not None and time.monotonic() - since < _QUIET_S:
+            if len(self.watcher.arrivals) != seen:
+                seen, since = len(self.watcher.arrivals), time.monotonic()
+            time.sleep(0.05)
 
     def close(self) -> None:
         """End everything."""
