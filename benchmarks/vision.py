@@ -164,6 +164,8 @@ def report(name: str, detector: Detector, recogniser: Recogniser | None, *, roun
     found = [len(detector.detect(pixels)) for pixels in pictures]
     height, width = pictures[0].shape[:2]
     print(f"\n{name} ({detector.backend}), {what}, {width}x{height}, {np.mean(found):.2f} faces a frame")
+    if recogniser is not None:
+        print(f"recogniser: {recogniser.backend}, a face and its mirror image together")
     rows = rows_of(detector, recogniser, pictures, rounds=rounds)
     for stage, taken in rows.items():
         bar = f"  bar {BAR_EMBED_MS:.0f}" if stage.startswith("embed") else ""
