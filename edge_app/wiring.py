@@ -168,7 +168,9 @@ def delivery_options(config: Config) -> DeliveryOptions:
     return DeliveryOptions(
         site=config.box.site,
         node=config.box.node,
-        outbox=OutboxOptions(path=options.outbox, max_mb=options.max_mb),
+        outbox=OutboxOptions(
+            path=options.outbox, max_mb=options.max_mb, max_rows=options.max_rows, max_days=options.max_days
+        ),
         brokers=tuple(_broker(broker) for broker in options.brokers),
         consumers=tuple(
             ConsumerOptions(id=one.id, required=one.required, key_file=one.key_file)

@@ -241,6 +241,10 @@ class DeliveryConfig(Section):
 
     outbox: Path = Field(default=Path("state/outbox.db"), description="the store of events")
     max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1024, description="bound of it, MB")
+    max_rows: Annotated[int, Field(ge=1)] = Field(default=5_000_000, description="bound of it, events")
+    max_days: Positive | None = Field(
+        default=None, description="older events are given up, while the clock is synchronised; null: never"
+    )
     brokers: tuple[BrokerConfig, ...] = Field(min_length=1, description="tried in this order")
     consumers: tuple[ConsumerConfig, ...] = Field(
         default=(), description="without a required one, the guarantee ends at the broker"

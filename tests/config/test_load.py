@@ -74,6 +74,22 @@ def test_the_example_shows_the_defaults() -> None:
         assert default == shown[section]
 
 
+def test_the_outboxs_three_bounds_are_those_of_the_file(tmp_path: Path) -> None:
+    """Bytes, rows and days reach the outbox; what is not said is what it is shipped with."""
+    from edge_app.delivery.options import OutboxOptions
+    from edge_app.wiring import delivery_options
+
+    def bounds(text: str) -> tuple[int, int, float | None]:
+        outbox = delivery_options(load_config(write(tmp_path, text))).outbox
+        return outbox.max_mb, outbox.max_rows, outbox.max_days
+
+    shipped = OutboxOptions(path=tmp_path)
+    assert (shipped.max_mb, shipped.max_rows, shipped.max_days) == bounds(MINIMAL)
+    document = yaml.safe_load(MINIMAL)
+    document["delivery"] |= {"max_mb": 7, "max_rows": 800, "max_days": 2.5}
+    assert (7, 800, 2.5) == bounds(yaml.safe_dump(document))
+
+
 def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None:
     """Three mistakes take one round, not three."""
     text = MINIMAL.replace("site: mine-1", "site: mine 1") + "camras: 3\nrecogniser: {threshold: high}\n"
