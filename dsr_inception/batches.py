@@ -9,9 +9,12 @@ degraded by ``calibration.conditions``. The teacher saw the clean photo.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -119,10 +122,14 @@ class Batches:
         pixels: all photos, (N, 128, 128, 3) uint8 BGR.
         phase: called for every batch: which phase is it now.
         seed: same seed, same pictures in the same order while the phases fall alike.
+        workers: threads that cut; half of the cores without, for the network needs the others.
     """
 
-    def __init__(self, pixels: Image, phase: Callable[[], Phase], *, seed: int) -> None:
+    def __init__(
+        self, pixels: Image, phase: Callable[[], Phase], *, seed: int, workers: int | None = None
+    ) -> None:
         self._pixels, self._phase = pixels, phase
+        self._workers = workers or max(1, (os.cpu_count() or 2) // 2)
         self._rng = np.random.default_rng(seed)
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         self._stop = threading.Event()
@@ -145,13 +152,20 @@ class Batches:
 
     def _fill(self) -> None:
         order: list[int] = []
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="cut")
         try:
             while not self._stop.is_set():
                 phase = self._phase()
                 while len(order) < phase.batch:
                     order += self._rng.permutation(len(self._pixels)).tolist()
                 rows, order = order[: phase.batch], order[phase.batch :]
-                pictures = [training_picture(np.asarray(self._pixels[i]), phase, self._rng) for i in rows]
-                self._ready.put(Batch(np.stack(pictures), np.array(rows)))
+                seeds = self._rng.integers(2**63, size=len(rows))
+                pictures = pool.map(self._cut, rows, seeds, repeat(phase))
+                self._ready.put(Batch(np.stack(list(pictures)), np.array(rows)))
         except BaseException as error:  # noqa: BLE001 -- handed to the training loop, which raises it
             self._ready.put(error)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _cut(self, row: int, seed: int, phase: Phase) -> Image:
+        return training_picture(np.asarray(self._pixels[row]), phase, np.random.default_rng(seed))

@@ -20,6 +20,7 @@ from dsr_inception import transfer
 from dsr_inception.crops import aligned_crops
 from dsr_inception.embedders import kept, picture_hash
 from dsr_inception.errors import TrainingError
+from dsr_inception.events import write_scalars
 from edge_app.faces.preprocess import normalise
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def train_upper(
         transfer.start_at_means(classifier, head, features, labels, sharpness=recipe.sharpness)
     model = transfer.JointModel(classifier, weight=recipe.centre, alpha=recipe.alpha, start=centres)
     model.compile(keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum))
+    transfer.without_compiler(model)
     batches, log = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed), []
     for epoch in range(recipe.epochs):
         model.optimizer.learning_rate = recipe.learning_rate / (1 + recipe.decay * epoch)
@@ -203,7 +205,7 @@ def _epoch(  # noqa: PLR0917 -- one call, in reading order
 
 
 def _features(classifier: Any, half: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    model = keras.Model(classifier.input, classifier.output["feature"])
+    model = transfer.without_compiler(keras.Model(classifier.input, classifier.output["feature"]))
     parts = [
         np.asarray(model.predict_on_batch(half[i : i + CHUNK].astype(np.float32)))
         for i in range(0, len(half), CHUNK)
@@ -212,10 +214,12 @@ def _features(classifier: Any, half: npt.NDArray[Any]) -> npt.NDArray[np.float32
 
 
 def write_log(folder: Path, log: Sequence[Epoch]) -> Path:
-    """Write ``log.csv`` into `folder`, one row an epoch, and return its path."""
+    """Write ``log.csv`` into `folder`, one row an epoch, and an event file beside it; return the first."""
     path = folder / "log.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([f.name for f in fields(Epoch)])
         writer.writerows([getattr(row, f.name) for f in fields(Epoch)] for row in log)
+    names = ("loss", "accuracy", "test_accuracy")
+    write_scalars(folder, {row.epoch: {name: getattr(row, name) for name in names} for row in log})
     return path

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dsr_inception import metrics
+from dsr_inception.celeba import celeba_photos
 from dsr_inception.crops import LEVELS
 from dsr_inception.datasets import POSES, PhotoSet, lfw_pairs
 from dsr_inception.evaluation import embed_aligned
@@ -133,7 +134,7 @@ def stranger_vectors(
 
     One photo a person, all photos of the CelebA people (300 alone cannot show one in 1,000).
     """
-    asian, lfw, celeba = (PhotoSet(folder, name) for name in ("strangers", "lfw_pairs", "celeba_train"))
+    asian, lfw, celeba = PhotoSet(folder, "strangers"), PhotoSet(folder, "lfw_pairs"), celeba_photos(folder)
     files = [p.file for p in asian.photos]
     adult = np.array([int(f.split("A")[1][:2]) >= ADULT for f in files])
     pairs = sorted({name for pair in lfw_pairs(lfw)[0] for name in pair})

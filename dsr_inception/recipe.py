@@ -69,6 +69,7 @@ class Recipe:
 
     `final_learning_rate` restarts the rate for the last phase, 0 does not; `reduce` is the averaging in
     front of the trunk of the model that leaves (`network.trunk`): 2 when the last phase is at 112.
+    `precision` is what the network computes in, ``float32`` or ``bfloat16`` (weights stay float32).
     """
 
     minutes: float
@@ -82,12 +83,15 @@ class Recipe:
     reduce: int
     loss: LossWeights
     phases: tuple[Phase, ...]
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Refuse runs that end before they start, and phases out of order."""
         _require(self.minutes > 0, "minutes", self.minutes, "above 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.reduce in (1, 2), "reduce", self.reduce, "1 or 2")
+        known = ("float32", "bfloat16")
+        _require(self.precision in known, "precision", self.precision, " or ".join(known))
         ends = [phase.until for phase in self.phases]
         in_order = bool(ends) and ends == sorted(set(ends)) and ends[-1] == 1.0
         _require(in_order, "phases", ends, "at least one, `until` rising and ending at 1.0")

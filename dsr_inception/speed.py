@@ -15,6 +15,7 @@ import numpy as np
 
 from dsr_inception import baselines, network
 from dsr_inception.metrics import Share
+from dsr_inception.transfer import without_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ def evaluate_networks(
 ) -> None:
     """Enter parameters (M), size (MiB of float32), GMAC and ms a picture (median, quartiles) of each."""
     for name, build in networks.items():
-        model = build(identities)
+        model = without_compiler(build(identities))
         parameters = float(model.count_params())
         for row, value in (
             ("parameters", parameters / 1e6),

@@ -14,6 +14,7 @@ how it divides its set.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ import numpy as np
 from dsr_inception import metrics, transfer
 from dsr_inception.closed import MICRO, by_class, enter_closed
 from dsr_inception.crops import LEVELS
-from dsr_inception.embedders import OURS, unit
+from dsr_inception.embedders import OURS, kept, picture_hash, unit
 from dsr_inception.evaluation import embed_aligned
 from dsr_inception.finetune import Lower, train_upper
 
@@ -111,6 +112,22 @@ def closed_scores(
     return train_upper(trunk.recogniser, own, labels[~test], recipe).scores(theirs)
 
 
+def group_answers(
+    trunk: Trunk, miners: MinerClosed, recipe: ClosedRecipe, group: int, values: Halves | None = None
+) -> Labels:
+    """Return who the tested pictures of a `group` are called, (M,); kept in the trunk's cache, if any."""
+    own, test = dataclasses.replace(recipe, seed=group), miners.tested(group)
+
+    def answers() -> Labels:
+        given = values if values is not None else trunk.lower(frozen).of_crops(miners.crops)
+        return np.asarray(closed_scores(trunk, given, miners.labels, test, own).argmax(axis=1), np.intp)
+
+    frozen = transfer.frozen_stages(recipe.scheme)
+    said = repr((trunk.key, sorted(dataclasses.asdict(own).items()), picture_hash(miners.crops)))
+    key = hashlib.sha256(said.encode()).hexdigest()[:32]
+    return kept(trunk.cache / "groups" if trunk.cache else None, key, answers)
+
+
 def evaluate_closed(
     report: Report,
     section: str,
@@ -164,8 +181,8 @@ def evaluate_schemes(
         said, true, levels = [], [], []
         for group in range(groups):
             test = miners.tested(group)
-            own = dataclasses.replace(recipe, scheme=scheme, seed=group)
-            said.append(closed_scores(trunk, values, miners.labels, test, own).argmax(axis=1))
+            own = dataclasses.replace(recipe, scheme=scheme)
+            said.append(group_answers(trunk, miners, own, group, values))
             true.append(miners.labels[test])
             levels.append(miners.levels[test])
         predicted, labels = np.concatenate(said), np.concatenate(true)
@@ -207,8 +224,8 @@ def evaluate_joint(
     for group in range(groups):
         test = miners.tested(group)
         for name, weight in columns.items():
-            own = dataclasses.replace(recipe, centre=weight, seed=group)
-            predicted = closed_scores(trunk, values, miners.labels, test, own).argmax(axis=1)
+            own = dataclasses.replace(recipe, centre=weight)
+            predicted = group_answers(trunk, miners, own, group, values)
             labels = miners.labels[test]
             macro = [float(part.mean()) for part in by_class(predicted, labels)]
             rows[name].append([float((predicted == labels).mean()), *macro])

@@ -7,7 +7,7 @@ used -- aside and renamed; `resume` goes on from it. A loss that is no number st
 the batch's photos. The weights that leave are exponential moving averages, restarted with every
 phase, since weights of different input sides must not be averaged.
 
-The step is TensorFlow's (`fast`); the losses are ``keras.ops``.
+The step is `step`'s, on any backend of Keras.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import logging
 import os
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import tensorflow as tf
 
-from dsr_inception import fast, losses, network
+from dsr_inception import network
 from dsr_inception.batches import Batches, upright_crops
 from dsr_inception.embedders import KerasEmbedder
 from dsr_inception.errors import TrainingError
-from dsr_inception.optimiser import MuonAdam
+from dsr_inception.step import Learner
 from dsr_inception.targets import rotation_between
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -87,6 +88,19 @@ def _cosine(share: float) -> float:
     return float(FLOOR + (1 - FLOOR) * 0.5 * (1 + np.cos(np.pi * min(1.0, share))))
 
 
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Let layers that are made inside compute in ``float32`` or ``bfloat16``; weights stay float32."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 class Trainer:
     """Holds the model and everything that a checkpoint needs.
 
@@ -116,37 +130,12 @@ class Trainer:
         import keras
 
         keras.utils.set_random_seed(recipe.seed)
-        self.model = network.recogniser(None, dim=targets.vectors.shape[1])
-        self._weights = [v for v in self.model.variables if "seed" not in v.path]
-        self._average = [tf.Variable(v.value, trainable=False) for v in self._weights]
-        self._optimiser = MuonAdam(self.model.trainable_variables, weight_decay=recipe.weight_decay)
-        self._prototypes = tf.constant(targets.prototypes)
-        self._step = tf.function(self._one_step)
+        with computing_in(recipe.precision):
+            self.model = network.recogniser(None, dim=targets.vectors.shape[1])
+        self.learner = Learner(self.model, targets.prototypes, recipe)
         self._stopped = False
 
     # -- the step ---------------------------------------------------------------------------------
-
-    def _one_step(self, pictures: Any, teacher: Any, labels: Any, clock: Any, *, quantised: bool) -> Any:
-        """Learn from one batch; `clock` is (rate, step, averaging share, margin). Returns four figures."""
-        rate, step, keep, margin = tf.unstack(clock)
-        weights = self.recipe.loss
-        x = (tf.cast(pictures, tf.float32) - 127.5) / 127.5
-        head = self.model.get_layer("embedding_linear")
-        trained = [v.value for v in self.model.trainable_variables]
-        with tf.GradientTape() as tape:
-            features = fast.train_forward(self.model, x, self.recipe.bn_momentum, quantised=quantised)
-            embedding = tf.math.l2_normalize(tf.matmul(features, head.kernel.value) + head.bias.value, -1)
-            cosine = losses.distillation_loss(embedding, teacher)
-            loss = weights.cosine * cosine + losses.soft_prototype_loss(
-                embedding, teacher, self._prototypes, labels,
-                scale=weights.scale, margin=margin, soft=weights.soft,
-            )  # fmt: skip
-        norm = self._optimiser.apply(tape.gradient(loss, trained), rate, step)
-        for average, weight in zip(self._average, self._weights, strict=True):
-            average.assign(keep * average + (1 - keep) * weight.value)
-        nearest = tf.argmax(tf.matmul(embedding, self._prototypes, transpose_b=True), -1)
-        right = tf.reduce_mean(tf.cast(nearest == labels, tf.float32))
-        return tf.stack([loss, 1 - cosine, right, norm])
 
     def learn(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Take one step on `batch`; return loss, cosine to the teacher, accuracy and gradient norm.
@@ -163,14 +152,13 @@ class Trainer:
         rate = learning_rate(self.recipe, share, progress.steps, progress.side_steps)
         keep = min(self.recipe.ema, 1 - 10 / (progress.side_steps + 20))
         clock = [rate, progress.steps, keep, self.recipe.loss.margin * min(1.0, 4 * share)]
-        found = self._step(
-            tf.constant(batch.pictures),
-            tf.constant(self._targets.vectors[batch.rows]),
-            tf.constant(self._targets.labels[batch.rows]),
-            tf.constant(clock, tf.float32),
+        figures = self.learner.learn(
+            batch.pictures,
+            self._targets.vectors[batch.rows],
+            self._targets.labels[batch.rows],
+            clock,
             quantised=bool(self.phase().quantised),
         )
-        figures = np.asarray(found, np.float32)
         if not np.isfinite(figures[0]):
             photos = ", ".join(self._names[i] for i in batch.rows)
             raise TrainingError(
@@ -238,10 +226,12 @@ class Trainer:
 
     def save(self) -> Path:
         """Write the checkpoint aside, rename it, and return its path."""
+        import keras
+
         path = self.folder / CHECKPOINT
         arrays: dict[str, Any] = {"progress": json.dumps(asdict(self.progress))}
         for key, values in self._parts().items():
-            arrays |= {f"{key}{i}": v.numpy() for i, v in enumerate(values)}
+            arrays |= {f"{key}{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(values)}
         aside = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(aside, **arrays)
         aside.replace(path)
@@ -284,20 +274,20 @@ class Trainer:
         turn = rotation_between(found, self._targets.vectors[rows])
         head = self.model.get_layer("embedding_linear")
         head.set_weights([weight @ turn for weight in head.get_weights()])
-        for average, weight in zip(self._average, self._weights, strict=True):
+        for average, weight in zip(self.learner.average, self.learner.weights, strict=True):
             average.assign(weight.value)
 
     def _parts(self) -> dict[str, list[Any]]:
-        weights = [v.value for v in self._weights]
-        moments = {"m": self._optimiser.first, "s": self._optimiser.second}
-        return {"w": weights, "a": self._average, **moments}
+        learner = self.learner
+        moments = {"m": learner.optimiser.first, "s": learner.optimiser.second}
+        return {"w": learner.weights, "a": learner.average, **moments}
 
     def write_weights(self) -> Path:
         """Write the averaged weights as ``recogniser.keras`` (224x224) and their record beside it."""
         dim = self._targets.vectors.shape[1]
         model = network.recogniser(network.INPUT_SIDE, dim=dim, reduce=self.recipe.reduce)
         for target, average in zip(
-            (v for v in model.variables if "seed" not in v.path), self._average, strict=True
+            (v for v in model.variables if "seed" not in v.path), self.learner.average, strict=True
         ):
             target.assign(average)
         path = self.folder / "recogniser.keras"

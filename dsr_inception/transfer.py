@@ -81,6 +81,13 @@ class JointModel(keras.Model):  # type: ignore[misc]
         return loss
 
 
+def without_compiler(model: Any) -> Any:
+    """Return `model`, told not to go through TensorFlow's XLA, which is several times slower on a CPU."""
+    if keras.backend.backend() == "tensorflow":
+        model.jit_compile = False
+    return model
+
+
 def frozen_stages(scheme: str) -> int:
     """Return how many stages `scheme` freezes.
 
@@ -99,7 +106,7 @@ def _cut(recogniser: Any, frozen: int) -> Any:
 
 def lower(recogniser: Any, frozen: int) -> Any:
     """Return the first `frozen` stages, 1 to 5, of a `network.recogniser`; after the fifth, averaged."""
-    return keras.Model(recogniser.input, _cut(recogniser, frozen), name=f"lower_{frozen}")
+    return without_compiler(keras.Model(recogniser.input, _cut(recogniser, frozen), name=f"lower_{frozen}"))
 
 
 def upper(recogniser: Any, frozen: int, identities: int, *, dropout: float = 0.5) -> Any:
@@ -123,7 +130,7 @@ def upper(recogniser: Any, frozen: int, identities: int, *, dropout: float = 0.5
     for layer in model.layers:
         if layer.weights and layer.name != "logits":
             layer.set_weights(recogniser.get_layer(layer.name).get_weights())
-    return model
+    return without_compiler(model)
 
 
 def class_means(features: Floats, labels: Labels) -> Floats:

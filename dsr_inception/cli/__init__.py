@@ -79,6 +79,7 @@ def _add_measuring(commands: Any) -> None:
     measure.add_argument("--weights", type=Path, default=WEIGHTS, help="the same, .keras, for closed sets")
     measure.add_argument("--out", type=Path, help="folder of evaluation.json; other parts in it stay")
     measure.add_argument("--detector", type=Path, help="CenterFace manifest; needed by miner-face parts")
+    measure.add_argument("--mf", type=Path, help="a mine's own PERSON/LEVEL/POSE.jpg instead of mf_photos")
     measure.add_argument("--ash", type=Path, help="ash_reference.py (default: beside the data folder)")
     measure.add_argument("--dlib", type=Path, help="folder of dlib's .dat files; adds dlib's embedder")
     measure.add_argument("--alone", action="store_true", help="leave the comparisons out")

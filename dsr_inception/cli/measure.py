@@ -46,6 +46,7 @@ def choose(arguments: argparse.Namespace) -> int:
     """Choose the threshold on development people."""
     import numpy as np
 
+    from dsr_inception.celeba import celeba_photos
     from dsr_inception.crops import aligned_crops, miner_crops, own_ash
     from dsr_inception.datasets import PhotoSet, Splits, data_folder, miner_photos
     from dsr_inception.embedders import Mirrored, OnnxEmbedder
@@ -53,7 +54,7 @@ def choose(arguments: argparse.Namespace) -> int:
 
     folder = data_folder(arguments.data)
     splits = Splits.load(folder)
-    celeba = PhotoSet(folder, "celeba_train")
+    celeba = celeba_photos(folder)
     chosen = [p for p in celeba.photos if p.person in splits.celeba_development]
     people, crops = [p.person for p in chosen], aligned_crops(celeba, chosen)
     miners = PhotoSet(folder, "mf_photos")
@@ -188,10 +189,10 @@ class _Run:
     # -- the parts
 
     def pairs(self) -> None:
-        from dsr_inception.datasets import PhotoSet
+        from dsr_inception.celeba import celeba_photos
         from dsr_inception.evaluation import evaluate_development
 
-        evaluate_development(self.report, PhotoSet(self.folder, "celeba_train"), self.splits, self.embedders)
+        evaluate_development(self.report, celeba_photos(self.folder), self.splits, self.embedders)
 
     def lfw(self) -> None:
         from dsr_inception.datasets import PhotoSet
@@ -202,6 +203,12 @@ class _Run:
     def mf(self) -> None:
         from dsr_inception.miners import evaluate_miners
 
+        if self.arguments.mf:
+            from dsr_inception.mine import mine_set
+
+            miners = mine_set(self.arguments.mf, open_detector(self.arguments.detector))
+            evaluate_miners(self.report, f"mf {self.arguments.mf.stem}", miners, self.embedders)
+            return
         for kind in ("yardstick ash", "our ash"):
             section = f"mf {self.arguments.people}, {kind}"
             evaluate_miners(self.report, section, self.miners(kind), self.embedders)
@@ -219,28 +226,28 @@ class _Run:
         self.report.note("open", threshold=threshold, people=self.arguments.people)
 
     def deep(self) -> None:
+        from dsr_inception.celeba import celeba_photos
         from dsr_inception.closed import deep_selection
-        from dsr_inception.datasets import PhotoSet
 
-        chosen = deep_selection(PhotoSet(self.folder, "celeba_train"), self.splits)
+        chosen = deep_selection(celeba_photos(self.folder), self.splits)
         self._closed("deep", chosen, [e for e in self.embedders if "single" not in e.name])
 
     def paper(self) -> None:
+        from dsr_inception.celeba import celeba_photos
         from dsr_inception.closed import paper_selection
-        from dsr_inception.datasets import PhotoSet
 
-        chosen = paper_selection(PhotoSet(self.folder, "celeba_train"), self.splits)
+        chosen = paper_selection(celeba_photos(self.folder), self.splits)
         self._closed("paper size", chosen, [])
 
     def _closed(self, section: str, chosen: Any, embedders: list[Embedder]) -> None:
-        from dsr_inception.datasets import PhotoSet
+        from dsr_inception.celeba import celeba_photos
         from dsr_inception.tables import evaluate_closed
 
         evaluate_closed(
             self.report,
             section,
             self.trunk,
-            (PhotoSet(self.folder, "celeba_train"), chosen),
+            (celeba_photos(self.folder), chosen),
             self._recipe(),
             schemes=self.arguments.schemes,
             embedders=embedders,

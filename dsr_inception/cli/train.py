@@ -16,8 +16,10 @@ def pretrain(arguments: argparse.Namespace) -> int:
     import shutil
 
     from dsr_inception.batches import decoded
-    from dsr_inception.datasets import PhotoSet, Splits, data_folder, require_classes, training_photos
+    from dsr_inception.celeba import celeba_photos
+    from dsr_inception.datasets import Splits, data_folder, require_classes, training_photos
     from dsr_inception.embedders import DlibEmbedder
+    from dsr_inception.events import rows_of, write_scalars
     from dsr_inception.plots import training_curves
     from dsr_inception.recipe import load_recipe
     from dsr_inception.targets import make_targets, teacher_descriptors
@@ -29,7 +31,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if arguments.minutes:
         recipe = dataclasses.replace(recipe, minutes=arguments.minutes)
     folder = data_folder(arguments.data)
-    celeba = PhotoSet(folder, "celeba_train")
+    celeba = celeba_photos(folder)
     chosen = training_photos(celeba.photos, Splits.load(folder))[: arguments.photos]
     require_classes(chosen, least=1)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,9 @@ def pretrain(arguments: argparse.Namespace) -> int:
     elif arguments.init:
         trainer.start_from(arguments.init)
     print(trainer.run())
-    print(training_curves(arguments.out / "log.csv", arguments.out / "log.png"))
+    log = arguments.out / "log.csv"
+    write_scalars(arguments.out, rows_of(log, step="step"))
+    print(training_curves(log, arguments.out / "log.png"))
     return 0
 
 
@@ -55,8 +59,9 @@ def finetune(arguments: argparse.Namespace) -> int:
     import keras
 
     from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
+    from dsr_inception.celeba import celeba_photos
     from dsr_inception.closed import deep_selection, enter_closed
-    from dsr_inception.datasets import PhotoSet, Splits, data_folder
+    from dsr_inception.datasets import Splits, data_folder
     from dsr_inception.embedders import file_hash
     from dsr_inception.errors import TrainingError
     from dsr_inception.finetune import train_upper, write_log
@@ -71,7 +76,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     folder = data_folder(arguments.data)
     if not arguments.init.is_file():
         raise TrainingError(f"no weights at {arguments.init}; give --init a recogniser, .keras")
-    photos = PhotoSet(folder, "celeba_train")
+    photos = celeba_photos(folder)
     chosen = deep_selection(photos, Splits.load(folder), identities=arguments.identities)
     trunk = Trunk(keras.saving.load_model(arguments.init), file_hash(arguments.init), arguments.cache)
     values = trunk.lower(frozen_stages(recipe.scheme)).of_photos(photos, chosen.photos)

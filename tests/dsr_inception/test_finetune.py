@@ -126,9 +126,22 @@ def test_nan_loss_stops_with_the_pictures_names(
 
 
 def test_log_is_written(tmp_path: Path) -> None:
-    """One row an epoch, named columns."""
+    """One row an epoch with named columns, and the same figures in an event file."""
+    import tensorflow as tf
+
+    from dsr_inception.events import rows_of
+
     path = finetune.write_log(tmp_path, (finetune.Epoch(1, 0.5, 0.75, 0.25, 2.0),))
     assert ["epoch,loss,accuracy,test_accuracy,seconds", "1,0.5,0.75,0.25,2.0"] == path.read_text().split()
+    assert {1: {"loss": 0.5, "accuracy": 0.75, "test_accuracy": 0.25, "seconds": 2.0}} == rows_of(
+        path, step="epoch"
+    )
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    records = [tf.compat.v1.Event.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(events))]
+    found = {
+        value.tag: (event.step, value.simple_value) for event in records for value in event.summary.value
+    }
+    assert {"loss": (1, 0.5), "accuracy": (1, 0.75), "test_accuracy": (1, 0.25)} == found
 
 
 @pytest.mark.parametrize("path", sorted(CLOSED.glob("*.yaml")), ids=lambda p: p.stem)
@@ -206,12 +219,20 @@ def test_table_3_has_a_column_a_scheme_and_says_which_is_best(
 
 
 def test_joint_loss_is_compared_group_by_group(
-    recogniser: Any, recipe: rc.ClosedRecipe, miners: tables.MinerClosed
+    recogniser: Any,
+    recipe: rc.ClosedRecipe,
+    miners: tables.MinerClosed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both columns over the same groups, and the gain with its interval."""
-    report = Report()
+    """Both columns over the same groups, the gain with its interval; what is kept is not trained again."""
+    report, again = Report(), Report()
     own = dataclasses.replace(recipe, scheme="f", epochs=1)
-    tables.evaluate_joint(report, "appendix 7", tables.Trunk(recogniser, ""), miners, own, groups=2)
+    trunk = tables.Trunk(recogniser, "", tmp_path)
+    tables.evaluate_joint(report, "appendix 7", trunk, miners, own, groups=2)
+    monkeypatch.setattr(tables, "train_upper", None)
+    tables.evaluate_joint(again, "appendix 7", trunk, miners, own, groups=2)
+    assert report.as_json() == again.as_json()
     columns = report.figures["appendix 7"]
     assert ["softmax alone", "joint, lambda 0.01", "gain"] == list(columns)
     gain = columns["joint, lambda 0.01"][MICRO].value - columns["softmax alone"][MICRO].value

@@ -170,3 +170,10 @@ def test_shares_are_rounded_in_the_file(tmp_path: Path) -> None:
     report.save_into(tmp_path / "e.json")
     kept = json.loads((tmp_path / "e.json").read_text())
     assert {"value": 0.33333, "low": 0.0, "high": 1.0, "cases": 3} == kept["figures"]["a"]["b"]["c"]
+
+
+def test_page_is_what_the_file_says() -> None:
+    """docs/accuracy.md holds the tables of models/evaluation.json; `dsr-train report` mends it."""
+    page = (ROOT / "docs" / "accuracy.md").read_text()
+    assert accuracy.MARKED.search(page)
+    assert accuracy.with_tables(load_report(ROOT / "models" / "evaluation.json"), page) == page

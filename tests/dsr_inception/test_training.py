@@ -79,7 +79,7 @@ def test_resumes_to_the_same_state(trained: tuple[Trainer, list[Any]]) -> None:
     again.restore()
     assert kept == (again.progress.steps, again.progress.pictures, again.progress.side_steps)
     np.testing.assert_allclose(wanted, [again.learn(batch) for _ in range(2)], rtol=1e-3, atol=1e-3)
-    for one, two in zip(trainer._average, again._average, strict=True):
+    for one, two in zip(trainer.learner.average, again.learner.average, strict=True):
         np.testing.assert_allclose(one.numpy(), two.numpy(), atol=2e-3)
 
 
@@ -113,11 +113,13 @@ def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest
     assert all(float(row["loss"]) > 0 and float(row["speed"]) > 0 for row in rows)
     again = keras.saving.load_model(path)
     assert (None, 224, 224, 3) == again.input_shape
-    for one, two in zip(trainer._average, [v for v in again.variables if "seed" not in v.path], strict=True):
+    for one, two in zip(
+        trainer.learner.average, [v for v in again.variables if "seed" not in v.path], strict=True
+    ):
         np.testing.assert_array_equal(one.numpy(), two.numpy())
     fresh = _trainer(tmp_path / "next")
     fresh.start_from(path)
-    np.testing.assert_array_equal(fresh._average[0].numpy(), trainer._average[0].numpy())
+    np.testing.assert_array_equal(fresh.learner.average[0].numpy(), trainer.learner.average[0].numpy())
 
 
 def test_missing_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -168,12 +170,12 @@ def test_batches_raise_what_their_thread_failed_with() -> None:
 
 
 def test_batches_are_seeded_and_visit_everybody() -> None:
-    """Same seed, same pictures; one pass holds every photo once."""
+    """Same seed, same pictures with any number of threads; one pass holds every photo once."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
     phase = rc.Phase(until=1, side=32, batch=4, degraded=0.5)
     passes = []
-    for _ in range(2):
-        batches = Batches(pixels, lambda: phase, seed=3)
+    for workers in (1, 3):
+        batches = Batches(pixels, lambda: phase, seed=3, workers=workers)
         passes.append([batches.next(), batches.next()])
         batches.close()
     assert list(range(8)) == sorted(np.concatenate([b.rows for b in passes[0]]).tolist())
