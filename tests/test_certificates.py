@@ -96,7 +96,7 @@ def test_the_surface_gives_nothing_to_a_broker_that_it_cannot_believe(
     broker = place.broker(which)
     tls = TlsOptions(ca_file=place.mine.cert)
     with structlog.testing.capture_logs() as lines, consuming(place.folder, broker.port, tls) as consumer:
-        wait_until(lambda: len([one for one in lines if one["event"] == "not_connected"]) > 1)
+        wait_until(lambda: len([one for one in lines if one["event"] == "not_connected"]) > 1, timeout=40)
         assert not consumer._subscribed
     assert all(said in one["reason"] for one in lines if one["event"] == "not_connected"), lines
 
@@ -114,7 +114,7 @@ def test_the_surface_shows_its_own_certificate_to_whom_it_believes(place: Place)
     cert, key = place.mine.issue("surface")
     tls = TlsOptions(ca_file=place.mine.cert, cert_file=cert, key_file=key)
     with consuming(place.folder, broker.port, tls) as consumer:
-        wait_until(lambda: consumer._subscribed, what="subscription")
+        wait_until(lambda: consumer._subscribed, timeout=40, what="subscription")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_sparkplug_gives_nothing_to_a_broker_that_it_cannot_believe(
     )
     plane = SparkplugPlane(options=options, clock=Disciplined(), software="x")
     plane.start()
-    wait_until(lambda: said in str(plane.status.last_error), what=f"an error with {said!r}")
+    wait_until(lambda: said in str(plane.status.last_error), timeout=40, what=f"an error with {said!r}")
     assert (0, False) == (plane.status.connects, plane.status.born)
     assert plane.stop(10)
 
