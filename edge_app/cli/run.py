@@ -31,9 +31,12 @@ def run(args: argparse.Namespace) -> int:
     from edge_app import log
     from edge_app.config import load_config
     from edge_app.daemon import Daemon
+    from edge_app.delivery.lock import OutboxLock, is_owned
 
     config = load_config(args.config)
     _check_show(args.show)
+    if is_owned(config.delivery.outbox):
+        OutboxLock(config.delivery.outbox).release()  # says whose it is, before any model is loaded
     log.configure(level=config.log.level, json=True if args.log_json else None)
     return Daemon.from_config(config, show=args.show, source=args.config).run()
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from edge_app.errors import OutboxError, OutboxLocked
+
+_PAUSES_S: Final = (0.02, 0.05, 0.1)
 
 
 class OutboxLock:
@@ -30,14 +34,12 @@ class OutboxLock:
                 f"the outbox cannot be locked: {self._path}: {error.strerror}",
                 fix="make the folder writable for the daemon's user, or set delivery.outbox elsewhere",
             ) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _locked(self._fd):
             os.close(self._fd)
             raise OutboxLocked(
                 f"the outbox {path} belongs to {_describe(owner(path))}",
                 fix="stop that process (systemctl stop dsr-edge), or give each daemon its own outbox",
-            ) from error
+            )
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
 
@@ -46,6 +48,19 @@ class OutboxLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; whoever only asks whether it is held (`is_owned`) holds it for a moment, too."""
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # noqa: PERF203 - a few rounds at most
+            if pause_s is not None:
+                time.sleep(pause_s)
+        else:
+            return True
+    return False
 
 
 def lock_path(outbox: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_app.delivery.lock import OutboxLock, is_owned, owner
+from edge_app.cli.main import main
+from edge_app.delivery.lock import OutboxLock, is_owned, lock_path, owner
 from edge_app.errors import OutboxError, OutboxLocked
 
 if TYPE_CHECKING:
@@ -44,6 +46,34 @@ def test_lock_goes_with_its_killed_owner(tmp_path: Path) -> None:
             OutboxLock(path)
         holder.kill()
     OutboxLock(path).release()
+
+
+def test_whoever_asks_at_the_wrong_moment_keeps_no_daemon_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor` or `emit` hold the lock for a moment to learn whether it is held; that is no owner."""
+    path = tmp_path / "outbox.db"
+    OutboxLock(path).release()
+    with lock_path(path).open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+        OutboxLock(path).release()
+
+
+def test_a_second_daemon_is_refused_before_it_loads_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, and with the owner: here there are not even models to load."""
+    config = tmp_path / "box.yaml"
+    config.write_text(
+        "box: {site: m, node: b}\ncameras: [{name: c, zone: z, source: {kind: file, path: no.mp4}}]\n"
+        "delivery: {outbox: outbox.db, brokers: [{host: h}]}\n",
+        encoding="utf-8",
+    )
+    lock = OutboxLock(tmp_path / "outbox.db")
+    assert 6 == main(["run", "--config", str(config)])
+    assert f"belongs to process {os.getpid()}" in capsys.readouterr().err
+    lock.release()
 
 
 def test_folder_that_does_not_exist_is_a_clear_error(tmp_path: Path) -> None:
