@@ -50,14 +50,15 @@ class TrackLimits:
     """How tracks begin, go on and end.
 
     `max_silence_s`: a track that was not seen for longer than this has ended. `max_distance`: how far
-    from its prediction a face may be, in face sizes. `max_ratio`: how much larger or smaller.
+    from its prediction a face may be, in face sizes. `max_ratio`: how much larger or smaller; at 2, one
+    face in six was given to the track of somebody behind or before (docs/field-test.md).
     `min_score_new`: a detection below it is weak: it begins no track, and continues one only within
     `weak_distance` of where it should be.
     """
 
     max_silence_s: float = 1.0
     max_distance: float = 1.2
-    max_ratio: float = 2.0
+    max_ratio: float = 1.4
     min_score_new: float = 0.5
     weak_distance: float = 0.6
 
