@@ -73,11 +73,12 @@ def conditions(yardstick: Ash) -> dict[str, Condition]:
         "thick, yardstick": lambda image, box, key: yardstick(
             yardstick(image, box, 2, key), box, 2, key + "b"
         ),
-        "dark and dusty": _dark_dust,
+        "dark and dusty": dark_dust,
     }
 
 
-def _dark_dust(image: Image, box: tuple[float, float, float, float], key: str) -> Image:
+def dark_dust(image: Image, box: tuple[float, float, float, float], key: str) -> Image:
+    """Return `image` in simulated darkness and dust, seeded by `key`; ash lies on the face in `box`."""
     seed = np.frombuffer(key.encode().ljust(4, b" "), np.uint8)
     return degrade(image, DARK, np.random.default_rng(seed.tolist()), face=box)
 

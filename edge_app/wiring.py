@@ -337,7 +337,12 @@ def source_spec(camera: CameraConfig) -> SourceSpec:
         )
     if source.kind == "v4l2":
         return SourceSpec(
-            kind="v4l2", location=source.device, width=source.width, height=source.height, fps=source.fps
+            kind="v4l2",
+            location=source.device,
+            width=source.width,
+            height=source.height,
+            fps=source.fps,
+            exposure=source.exposure,
         )
     if source.kind == "rtsp":
         return SourceSpec(kind="rtsp", location=source.url, transport=source.transport)

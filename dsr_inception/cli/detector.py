@@ -52,7 +52,6 @@ def train(arguments: argparse.Namespace) -> int:
         portraits_of,
         whole_photos,
     )
-    from dsr_inception.dust_training import DustRecipe, DustTrainer
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = data_folder(arguments.data)
@@ -62,6 +61,8 @@ def train(arguments: argparse.Namespace) -> int:
     photos = whole_photos([case for case in cases if case.person in learnt])
     small = _references(arguments.detector, yunet, sides=(160, 256))
     arguments.out.mkdir(parents=True, exist_ok=True)
+    from dsr_inception.dust_training import DustRecipe, DustTrainer
+
     trainer = DustTrainer(
         recipe=DustRecipe(minutes=arguments.minutes, rate=arguments.rate),
         portraits=portraits_of(folder, splits, small, count=arguments.portraits),

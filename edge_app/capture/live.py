@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from edge_app.capture.spec import SourceSpec
 
+#: V4L2_EXPOSURE_MANUAL, as OpenCV passes it on.
+_MANUAL_EXPOSURE: Final = 1
 _FFMPEG_OPTIONS: Final = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _environment: Final = threading.Lock()
 
@@ -93,17 +95,27 @@ def _open_device(spec: SourceSpec) -> cv2.VideoCapture:
             f"the device {device} may not be opened by this user",
             fix="add the user to the group `video`, e.g. usermod -aG video USER",
         )
+    video = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
+    for name, value in device_settings(spec).items():
+        video.set(name, value)
+    return video
+
+
+def device_settings(spec: SourceSpec) -> dict[int, float]:
+    """Return what a V4L2 device is asked for, by OpenCV's property, in the order in which it must be asked.
+
+    A longer exposure is more light and more motion blur; a fixed one does not pump when a lamp comes by,
+    and a whole number of the mains' half periods (10 ms at 50 Hz) has no bands under flickering lamps.
+    """
     wanted = {
         cv2.CAP_PROP_FRAME_WIDTH: spec.width,
         cv2.CAP_PROP_FRAME_HEIGHT: spec.height,
         cv2.CAP_PROP_FPS: spec.fps,
         cv2.CAP_PROP_BUFFERSIZE: 1,
+        cv2.CAP_PROP_AUTO_EXPOSURE: None if spec.exposure is None else _MANUAL_EXPOSURE,
+        cv2.CAP_PROP_EXPOSURE: spec.exposure,
     }
-    video = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
-    for name, value in wanted.items():
-        if value is not None:
-            video.set(name, value)
-    return video
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _open_network(spec: SourceSpec) -> cv2.VideoCapture:

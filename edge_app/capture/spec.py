@@ -26,6 +26,7 @@ class SourceSpec:
         loop: of a file or folder: start again at the end.
         fps: frames a second: of a folder (5 if None), asked of a device, or instead of a file's own.
         width, height: asked of a device; None leaves them to it.
+        exposure: what a device is told to keep, in its own unit (V4L2: 100 microseconds); None: automatic.
         transport: of RTSP: tcp or udp.
         max_side: frames are scaled down to this longest side, pixels.
         timeout_s: how long a network camera may take to connect and between two frames.
@@ -41,6 +42,7 @@ class SourceSpec:
     fps: float | None = None
     width: int | None = None
     height: int | None = None
+    exposure: float | None = None
     transport: Literal["tcp", "udp"] = "tcp"
     max_side: int = MAX_SIDE
     timeout_s: float = 5.0

@@ -59,6 +59,9 @@ class V4l2Source(Section):
     width: Annotated[int, Field(ge=16, le=7680)] = Field(default=1280, description="pixels asked for")
     height: Annotated[int, Field(ge=16, le=4320)] = Field(default=720, description="pixels asked for")
     fps: Positive = Field(default=15.0, description="frames a second asked of the camera")
+    exposure: Positive | None = Field(
+        default=None, description="kept by the camera, in its own unit (V4L2: 100 us); null: automatic"
+    )
 
 
 class RtspSource(Section):

@@ -4,10 +4,11 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 
 from edge_app.capture import live
-from edge_app.capture.live import LiveSource, has_gstreamer
+from edge_app.capture.live import LiveSource, device_settings, has_gstreamer
 from edge_app.capture.sources import open_source
 from edge_app.capture.spec import SourceSpec
 from edge_app.errors import SourceError, SourceLost
@@ -110,3 +111,13 @@ def test_spec_refuses_nonsense(wrong: dict[str, float]) -> None:
     """Numbers that make no sense are refused when the spec is made."""
     with pytest.raises(ValueError, match="must be above 0"):
         SourceSpec(kind="file", location="x", **wrong)  # type: ignore[arg-type]
+
+
+def test_device_is_told_what_was_configured_and_nothing_else() -> None:
+    """A fixed exposure switches the automatic one off first; without one the camera decides."""
+    asked = device_settings(SourceSpec(kind="v4l2", location="/dev/video0", fps=15.0, exposure=100.0))
+    manual, exposure = cv2.CAP_PROP_AUTO_EXPOSURE, cv2.CAP_PROP_EXPOSURE
+    assert (1, 100.0, 15.0) == (asked[manual], asked[exposure], asked[cv2.CAP_PROP_FPS])
+    assert list(asked).index(manual) < list(asked).index(exposure)
+    left_alone = device_settings(SourceSpec(kind="v4l2", location="/dev/video0"))
+    assert {cv2.CAP_PROP_BUFFERSIZE} == set(left_alone)

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     import pytest
 
-COMMANDS = ("pretrain", "resume", "finetune", "threshold", "evaluate", "report", "sheet")
+COMMANDS = (
+    "pretrain",
+    "resume",
+    "finetune",
+    "threshold",
+    "evaluate",
+    "report",
+    "detector",
+    "detect",
+    "sheet",
+)
 
 
 def test_help_needs_no_heavy_import() -> None:
@@ -46,6 +56,7 @@ ARGUMENTS = {
     "pretrain": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
     "resume": ["--recipe", "none.yaml", "--out", "none", "--dlib", "none"],
     "report": ["--evaluation", "none.json"],
+    "detector": ["--out", "none"],
     "sheet": ["none.png", "none.jpg"],
 }
 
