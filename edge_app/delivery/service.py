@@ -13,6 +13,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from edge_app.delivery.cards import CardIntake
 from edge_app.delivery.committer import Committer, Submission
 from edge_app.delivery.courier import Courier
@@ -23,7 +25,7 @@ from edge_app.delivery.receipts import read_key
 from edge_app.delivery.retained import gone_document, muster_fields
 from edge_app.delivery.topics import Topics
 from edge_app.delivery.worker import BLANK, RUN, Once, Question, Worker
-from edge_app.errors import OutboxError, OutboxFull
+from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 from edge_app.records import Event
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from edge_app.delivery.event import EnvelopeContext
     from edge_app.delivery.options import DeliveryOptions, DeliveryStatus
     from edge_app.records import CardReading, PresenceSnapshot
+
+_LOG = structlog.get_logger(__name__)
 
 
 class Delivery:
@@ -81,13 +85,23 @@ class Delivery:
         """
         keys = {one.id: read_key(one.key_file, consumer=one.id) for one in self._options.consumers}
         outbox = Outbox(options=self._options.outbox, alive=self._on_beat)
+        try:
+            link = self._assemble(outbox, keys)
+        except OutboxCorrupt as error:  # a file that opens may still be damaged in a table that is read now
+            _LOG.error("outbox_corrupt", error=str(error))
+            outbox.recover()
+            link = self._assemble(outbox, keys)
+        if self._thread is not None:
+            self._thread.start()
+        link.start()
+
+    def _assemble(self, outbox: Outbox, keys: dict[str, bytes]) -> Link:
         self._stood = tuple(alarm.id for alarm in outbox.alarms() if alarm.body is not None)
-        self._clean_before = outbox.note(RUN, "running") in {None, "stopped"}
         link = self._new_link(receipts=bool(keys))
         self._worker = self._new_worker(outbox, link, keys)
+        self._clean_before = outbox.note(RUN, "running") in {None, "stopped"}
         self._thread = threading.Thread(target=self._worker.run, name="delivery", daemon=True)
-        self._thread.start()
-        link.start()
+        return link
 
     def _new_link(self, *, receipts: bool) -> Link:
         subscriptions = (

@@ -208,6 +208,33 @@ def test_submission_after_the_end_is_refused(mosquitto: Broker, deliver: Deliver
         delivery.submit(event("test"))
 
 
+@pytest.mark.parametrize("table", ["alarm", "meta", "boot", "loss", "outbox_parked"])
+def test_damage_that_shows_only_after_opening_does_not_keep_the_box_from_starting(
+    table: str, mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
+) -> None:
+    """The page of one small table is rubbish: the file is set aside and salvaged, and the box goes on."""
+    import sqlite3
+
+    recorder = deliver(free_port())
+    for _ in range(20):
+        recorder.submit(event("sighting"))
+    recorder.stop()
+    path = tmp_path / "outbox.db"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = b"\x5a" * 4096
+    path.write_bytes(bytes(content))
+    broker = mosquitto()
+    watcher = Watcher(broker.port)
+    deliver(broker.port)
+    wait_until(lambda: kinds(watcher).count("sighting") == 20, timeout=20, what="the salvaged events")
+    assert 0 == order_violations(watcher.events())
+    watcher.close()
+
+
 # -- receipts ----------------------------------------------------------------------------------------
 
 
