@@ -17,7 +17,7 @@ import numpy as np
 
 from build_engine.correct import correct_biases
 from build_engine.fp16 import to_fp16
-from build_engine.placement import SECOND_TERMS, choose_float, choose_two_terms, prices
+from build_engine.placement import SECOND_TERMS, choose_float, choose_two_terms, prices, with_headroom
 from build_engine.qdq import Share, insert_qdq, share_in_int8
 from build_engine.rounding import round_weights
 from build_engine.tune import tune_scales
@@ -152,9 +152,10 @@ def quantise(
     reference = np.concatenate([embed(equal, batch_of(crop[None])) for crop in few])
     tuned = tune_scales(quantised, measured, limits, reference, few)
     tuned |= {name: tuned[t.owner] for name, t in scales.tensors.items() if t.quantised}
+    changed = sum(tuned[name] != measured[name] for name in limits)
+    tuned = with_headroom(equal, tuned, two_terms=twice)
     quantised = insert_qdq(equal, tuned, only=only, rounded=rounded, two_terms=twice)
     corrected = correct_biases(quantised, equal, crops)
-    changed = sum(tuned[name] != measured[name] for name in limits)
     return Network(equal, quantised, tuned, changed, corrected, floats, rounded, twice)
 
 

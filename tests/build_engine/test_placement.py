@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from build_engine.placement import Price, choose_float, prices
+from build_engine.placement import Price, choose_float, prices, with_headroom
 from build_engine.qdq import insert_qdq, share_in_int8
 from calibration.network import quantised_convolutions, quantised_tensors
 from tests import small_inception as small
@@ -46,6 +46,21 @@ def test_no_other_choice_saves_more() -> None:
         assert saved == pytest.approx(best, rel=0.03)
 
 
+def test_ranges_have_room_for_faces_that_were_not_seen() -> None:
+    """Everything learnt gets some, an input in two terms more; the picture is bounded and gets none."""
+    model = small.network()
+    owners = quantised_tensors(model)
+    scales = dict.fromkeys(owners, 0.01) | {"elsewhere": 0.3}
+    found = with_headroom(model, scales, two_terms=["f2", "next"])
+    assert (0.01, 0.01) == (found["input"], found["f4_pool"])
+    assert (0.025, 0.012) == pytest.approx((found["f2_depthwise"], found["down"]), rel=1e-3)
+    assert found["down"] == found["side_pool"], "a pool has the scale of what it reads"
+    assert 0.3 == found["elsewhere"]
+    assert all(
+        float(np.float16(scale)) == scale for name, scale in found.items() if name in ("down", "side_pool")
+    )
+
+
 def test_prices_are_of_each_alone() -> None:
     """Every ordinary convolution has one, its share is its own, and a coarser scale costs more."""
     model = small.network()
@@ -56,5 +71,8 @@ def test_prices_are_of_each_alone() -> None:
     whole = share_in_int8(insert_qdq(model, scales)).mac_share
     assert whole == pytest.approx(sum(price.mac_share for price in fine))
     assert all(0 <= price.mean <= price.most for price in fine)
+    kernels = {w.name: int(np.prod(w.dims)) for w in model.graph.initializer if w.name.endswith("/kernel")}
+    ordinary = sum(size for name, size in kernels.items() if not name.startswith("f2_depthwise"))
+    assert ordinary / sum(kernels.values()) == pytest.approx(sum(price.weight_share for price in fine))
     coarse = prices(model, {name: 4 * scale for name, scale in scales.items()}, small.pictures(2))
     assert sum(p.mean for p in coarse) > 2 * sum(p.mean for p in fine)
