@@ -90,7 +90,7 @@ def _about(report: Report, section: str) -> str:
 def _table_4(report: Report) -> str:
     by = report.figures["table 4"]
     lines = [
-        "| | parameters, M | MiB | GMAC | ms a picture, here | the paper: M | ms | precision / recall / F1 |",
+        "| | parameters, M | MiB | GMAC | CPU ms, here | the paper: M | ms | precision / recall / F1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for network, (precision, recall, f1, size, ms) in PAPER_TABLE_4.items():

@@ -1,8 +1,8 @@
 """`dsr-train evaluate --only table4`: size and time of the four networks of the paper's Table 4, in one run.
 
-Each has the paper's input and a classifier of 10,177 people. Times are of one picture at a time through
-Keras on the machine at hand, after some to warm up; they say which network costs more, not what a box
-needs, which runs an exported file.
+Each has the paper's input and a classifier of 10,177 people. Times are CPU time, all threads together, of one
+picture at a time through Keras on the machine at hand, after some to warm up: a machine with other work on it
+gives the same. They say which network costs more, not what a box needs, which runs an exported file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 IDENTITIES: Final = 10_177
 WARM_UP: Final = 3
-PICTURES: Final = 30
+PICTURES: Final = 15
 NETWORKS: Final[Mapping[str, Builder]] = {**baselines.BASELINES, "dsr_inception": network.classifier}
 
 
@@ -36,7 +36,7 @@ def evaluate_networks(
     identities: int = IDENTITIES,
     pictures: int = PICTURES,
 ) -> None:
-    """Enter parameters (M), size (MiB of float32), GMAC and ms a picture (median, quartiles) of each."""
+    """Enter parameters (M), size (MiB of float32), GMAC and CPU ms a picture (median, quartiles) of each."""
     for name, build in networks.items():
         model = without_compiler(build(identities))
         parameters = float(model.count_params())
@@ -52,12 +52,12 @@ def evaluate_networks(
 
 
 def _milliseconds(model: keras.Model, pictures: int) -> Share:
-    """Return the median time of one picture with its quartiles, ms."""
+    """Return the median CPU time of one picture with its quartiles, ms."""
     picture = np.random.default_rng(0).uniform(-1, 1, (1, *model.input_shape[1:])).astype(np.float32)
     taken = []
     for _ in range(WARM_UP + pictures):
-        started = time.perf_counter()
+        started = time.process_time()
         model.predict_on_batch(picture)
-        taken.append(1000 * (time.perf_counter() - started))
+        taken.append(1000 * (time.process_time() - started))
     low, middle, high = np.quantile(taken[WARM_UP:], [0.25, 0.5, 0.75])
     return Share(float(middle), float(low), float(high), pictures)
