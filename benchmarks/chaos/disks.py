@@ -7,9 +7,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.chaos.scene import Scene, waiting
+from benchmarks.chaos.scene import Scene
 from benchmarks.chaos.table import not_done
-from benchmarks.rig import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +67,8 @@ def corrupt(folder: Path, *, seed: int) -> Row:
         box.stop()
         _scribble(scene.outbox, rng)
     scene.proxy.refuse = False
-    scene.start_box(_RATE)
-    wait_until(lambda: waiting(scene.outbox) < 100, timeout=60, what="delivery of what was salvaged")  # noqa: PLR2004 - nearly all
+    scene.start_box(0)
+    time.sleep(2)
     return scene.finish("pages of the file overwritten", times=times)
 
 
