@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import pytest
 
 from build_engine import export
 from edge_app.engines.manifest import load_manifest
+from edge_app.engines.onnx_engine import OnnxEngine
 from edge_app.errors import ModelError
-from edge_app.faces.preprocess import PREPROCESS_ID, PREPROCESS_SHA256
+from edge_app.faces.detect import CenterFace
+from edge_app.faces.preprocess import PREPROCESS_ID, PREPROCESS_SHA256, align, normalise
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -73,6 +78,29 @@ def test_folding_leaves_only_convolutions_pools_and_sums(plain: Any, folded: Any
     """Five affines are gone; the 45 convolutions are all still there, five of them in four parts each."""
     assert (45, 45 + 5 * 3) == (_kinds(plain).count("Conv"), _kinds(folded).count("Conv"))
     assert 5 == _kinds(plain).count("Mul") - _kinds(folded).count("Mul")
+
+
+def test_shipped_graphs_agree_with_keras_on_real_faces(
+    demo_photos: Mapping[str, Path], centerface: Path
+) -> None:
+    """Both FP32 files of the release, on the public photos' faces as the box cuts them, within 1e-4."""
+    import cv2
+    import keras
+
+    from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
+
+    detector = CenterFace.open(centerface)
+    crops = []
+    for path in demo_photos.values():
+        picture = cv2.imread(str(path))
+        face = max(detector.detect(picture), key=lambda one: one.box.width * one.box.height)
+        crops.append(align(picture, np.asarray(face.landmarks, np.float32)))
+    faces = normalise(np.stack(crops))
+    wanted = np.asarray(keras.saving.load_model(MODELS / "dsr_inception.keras")(faces, training=False))
+    for name in ("dsr_inception", "dsr_inception.plain"):
+        engine = OnnxEngine(load_manifest(MODELS / f"{name}.json").verify())
+        found = engine.run(np.ascontiguousarray(faces.transpose(0, 3, 1, 2)))[0]
+        assert np.abs(found - wanted).max() <= export.PARITY, name
 
 
 def test_parity_can_fail(model: Any, folded: Any) -> None:
