@@ -256,3 +256,18 @@ def test_quantised_phase_learns_too(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path, phases=phases)
     found = [trainer.learn(_batch(trainer)) for _ in range(20)]
     assert found[-1][0] < found[0][0]
+
+
+def test_gpu_recipe_starts_and_learns_on_a_small_slice(tmp_path: Path) -> None:
+    """Loss, optimiser and bfloat16 on sixteen drawn pictures at 32: it learns, weights stay float32."""
+    import dataclasses
+
+    gpu = rc.load_recipe(SMOKE.parent / "gpu.yaml")
+    small = tuple(dataclasses.replace(phase, side=32, batch=16) for phase in gpu.phases)
+    changes = {f.name: getattr(gpu, f.name) for f in dataclasses.fields(gpu)}
+    trainer = _trainer(tmp_path, **(changes | {"phases": small, "warmup_steps": 2}))
+    assert not trainer.learner.fast
+    found = [trainer.learn(_batch(trainer)) for _ in range(12)]
+    assert found[-1][0] < 0.8 * found[0][0]
+    assert {"mixed_bfloat16"} == {trainer.model.get_layer("s1_f1").dtype_policy.name}
+    assert {"float32"} == {str(v.dtype) for v in trainer.learner.weights}
