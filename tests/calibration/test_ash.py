@@ -92,7 +92,7 @@ def test_any_size_works(size: tuple[int, int]) -> None:
         (np.zeros((4, 4), np.uint8), 1, None, r"must be \(H, W, 3\) uint8 BGR; received \(4, 4\)"),
         (np.zeros((4, 4, 4), np.uint8), 1, None, r"received \(4, 4, 4\)"),
         (np.zeros((4, 4, 3), np.float32), 1, None, "float32"),
-        (np.zeros((4, 4, 3), np.uint8), 3, None, "level must be 0, 1 or 2"),
+        (np.zeros((4, 4, 3), np.uint8), 4, None, "level must be 0 to 3"),
         (np.zeros((4, 4, 3), np.uint8), 1, "snow", "received 1, 'snow'"),
     ],
 )

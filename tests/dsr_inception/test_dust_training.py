@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 import pytest
 
@@ -96,7 +97,8 @@ def test_loss_is_least_for_what_is_wanted() -> None:
 
 def test_training_learns_and_leaves_what_is_needed_to_go_on(tmp_path: Path) -> None:
     """A few steps on drawn faces lower the loss; weights and recipe stand in the folder."""
-    recipe = DustRecipe(minutes=2, steps=12, batch=4, side=64, rate=2e-3, warmup=2)
+    keras.utils.set_random_seed(4)
+    recipe = DustRecipe(minutes=2, steps=60, batch=4, side=64, rate=2e-3, warmup=2)
     first, teacher = build_detector(), build_detector()
     before = [np.array(w) for w in first.get_weights()]
     sources = {"portraits": [portrait()], "photos": [], "backgrounds": [np.zeros((64, 64, 3), np.uint8)]}
@@ -105,7 +107,9 @@ def test_training_learns_and_leaves_what_is_needed_to_go_on(tmp_path: Path) -> N
     assert {"dustface.keras", "recipe.json"} == {one.name for one in tmp_path.iterdir()}
     assert path == tmp_path / "dustface.keras"
     assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(before, first.get_weights(), strict=True))
-    assert trainer.losses[-1] < trainer.losses[0]
+    # Single steps see other pictures: compare several.
+    assert 60 == len(trainer.losses)
+    assert np.median(trainer.losses[-15:]) < np.median(trainer.losses[:15])
 
 
 def test_table_of_layers_is_yunets() -> None:
