@@ -24,6 +24,7 @@ from edge_app.commands.verbs import VERBS
 from edge_app.config.schema import Config
 from edge_app.delivery.event import KINDS
 from edge_app.delivery.topics import Topics
+from field_test import runs  # noqa: F401 - its error has a code of its own, known only once it is imported
 from field_test.cli import build_parser as field_parser
 from surface.cli import build_parser as surface_parser
 from tooling.commands import COMMANDS
