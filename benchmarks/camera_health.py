@@ -252,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                  for k in ("told_s", "called", "over_s")]  # fmt: skip
         print(f"| {name} | {' | '.join(cells)} | {'' if right else 'MISSED'}")
     alarms = [false_alarms(seed, args.hours) for seed in range(80, 80 + args.tunnels)]
-    total, hours = sum(len(one) for one in alarms), args.hours * args.tunnels
+    total, hours = sum(len(one) for one in alarms), max(args.hours * args.tunnels, 1e-9)
     print(f"\nfalse alarms: {total} in {hours:g} h of clean footage (bar: under {BAR_AN_HOUR:g} an hour)")
     print(sorted({reason for one in alarms for _, reason in one}) or "none")
     return 0 if good and total / hours < BAR_AN_HOUR else 1

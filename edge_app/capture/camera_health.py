@@ -7,7 +7,8 @@ lost more than half of its light), ``dirty`` (details have gone behind dirt, or 
 ``blurred`` (everything is less sharp), ``moved`` (edges are where there were none).
 
 What it used to see is learnt in the first looks and follows slowly, only while all is well: sharpness
-quickly up and hardly down, so that a lens that gets dirty over weeks is noticed. A lamp that stays out
+slowly up and hardly down, so that a lens that gets dirty over weeks is noticed, and that a few sharp
+looks (a lamp that comes by) do not make all others blurred. A lamp that stays out
 or a camera that stays moved is after a while what it sees: it has been told. Every bar has a lower
 one by which the state ends (hysteresis). The bars were measured on real clips with simulated faults.
 """
@@ -63,7 +64,7 @@ _LEARN_LOOKS: Final = 8
 _COMPARE_LOOKS: Final = 3
 _STEADY_FROM: Final = 0.65
 _FOLLOW: Final = 1 / 300
-_BETTER: Final = 1 / 30
+_BETTER: Final = 1 / 2500
 _WORSE: Final = 1 / 50_000
 
 
