@@ -1,8 +1,8 @@
 """One training step, on the backend that Keras runs on: TensorFlow, torch or jax.
 
 What a step is stands once, in ``keras.ops`` (`Learner.objective`, `Learner.after`); the backends differ in
-how a gradient is asked for. Where TensorFlow is the backend and the precision is float32, the forward pass
-is the faster one of `fast`, which can also round as an INT8 engine does; elsewhere it is the Keras model.
+how a gradient is asked for. On TensorFlow the forward pass is the faster one of `fast`, which in float32 can
+also round as an INT8 engine does; elsewhere it is the Keras model.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Learner:
             raise TrainingError(
                 f"Keras runs on {backend!r}, which cannot train; set KERAS_BACKEND to {', '.join(makers)}"
             )
-        self.fast = backend == "tensorflow" and recipe.precision == "float32" and not plain
+        self.fast = backend == "tensorflow" and not plain
         self._step = makers[backend](self, self.fast)
 
     def learn(
@@ -79,7 +79,7 @@ class Learner:
         Raises:
             TrainingError: rounding is asked for where it cannot be done.
         """
-        if quantised and not self.fast:
+        if quantised and not (self.fast and self._recipe.precision == "float32"):
             raise TrainingError(
                 "a phase with `quantised: 1` needs TensorFlow as Keras' backend and float32; take that phase "
                 "out of the recipe, or train it with KERAS_BACKEND=tensorflow"
@@ -144,13 +144,15 @@ def _tensorflow_step(learner: Learner, is_fast: bool) -> Any:  # noqa: FBT001 --
 
     from dsr_inception import fast
 
-    momentum = learner._recipe.bn_momentum  # noqa: SLF001 -- this module's own class
+    recipe = learner._recipe  # noqa: SLF001 -- this module's own class
     head = learner.model.get_layer("embedding_linear")
 
     def forward(x: Any, quantised: bool) -> Any:  # noqa: FBT001 -- fixed when the step is traced
         if not is_fast:
             return learner.model(x, training=True)
-        features = fast.train_forward(learner.model, x, momentum, quantised=quantised)
+        features = fast.train_forward(
+            learner.model, x, recipe.bn_momentum, quantised=quantised, precision=recipe.precision
+        )
         return tf.math.l2_normalize(tf.matmul(features, head.kernel.value) + head.bias.value, -1)
 
     @tf.function  # type: ignore[untyped-decorator]

@@ -98,10 +98,11 @@ def test_keras_step_is_the_fast_step(learned: Learned) -> None:
         assert allowed > np.abs(a - b).max(), variable.path
 
 
-def test_rounding_needs_the_fast_step() -> None:
-    """A quantised phase on another backend says what to do."""
+@pytest.mark.parametrize(("plain", "precision"), [(True, "float32"), (False, "bfloat16")])
+def test_rounding_needs_the_fast_step_in_float32(plain: bool, precision: str) -> None:
+    """A quantised phase on another backend, or in eight bits of mantissa, says what to do."""
     with pytest.raises(TrainingError, match=r"quantised: 1.*KERAS_BACKEND=tensorflow"):
-        _learner(plain=True).learn(*_batch(), [1e-3, 1, 0.5, 0.0], quantised=True)
+        _learner(plain=plain, precision=precision).learn(*_batch(), [1e-3, 1, 0.5, 0.0], quantised=True)
 
 
 def test_unknown_backend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
