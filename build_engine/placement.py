@@ -36,7 +36,7 @@ HEADROOM: Final = 1.2
 #: Where every reader takes two terms the step does not matter, and there may be more of it.
 HEADROOM_TWO_TERMS: Final = 2.5
 #: What second terms may cost: this share of the multiply-adds, in INT8, on top of all.
-SECOND_TERMS: Final = 0.20
+SECOND_TERMS: Final = 0.18
 _STEPS: Final = 10_000
 
 

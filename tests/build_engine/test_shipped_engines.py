@@ -27,7 +27,7 @@ MODELS: Final = Path(__file__).resolve().parents[2] / "models"
 MODEL: Final = MODELS / "dsr_inception.json"
 QUANTISED: Final = (MODELS / "dsr_inception.qdq-fp16.json").exists()
 #: The bar of an INT8 engine's file is 6 MB: met for SM89, missed by 0.3 % for SM86 (docs/engine.md).
-MAX_BYTES: Final = {"SM86": 6_050_000, "SM89": 6_000_000}
+MAX_BYTES: Final = {"SM86": 6_000_000, "SM89": 6_000_000}
 
 
 @pytest.mark.parametrize("target", ["SM86", "SM89"])
