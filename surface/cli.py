@@ -142,7 +142,7 @@ def _run(args: argparse.Namespace) -> int:
     from surface.consumer import Consumer
 
     log.configure()
-    consumer = Consumer(settings=settings_from(args), store=reports.store_of(args))
+    consumer = Consumer(settings=settings_from(args), store=reports.store_of(args, make=True))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.stop())
     consumer.run()

@@ -68,6 +68,11 @@ class Database(Protocol):
         ...
 
 
+def not_there(name: str) -> SurfaceError:
+    """Return the error about a store that was to be read and that nobody has made."""
+    return SurfaceError(f"there is no store at {name}", fix="check --db; `dsr-surface run` makes it")
+
+
 def newer_schema(name: str, found: int) -> SurfaceError:
     """Return the error about a store that a newer program made."""
     return SurfaceError(

@@ -47,13 +47,19 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class MineMuster:
-    """All of the mine: people and strangers, who is out, which boxes are not there or cameras do not see."""
+    """All of the mine: people and strangers, who is out, which boxes are not there or cameras do not see.
+
+    `boxes` is how many were ever heard: none, and the count of nobody means nothing. `no_muster` are those
+    that said how they are and never whom they see.
+    """
 
     people: tuple[Whereabouts, ...]
     strangers: tuple[Whereabouts, ...]
     out: tuple[str, ...]
     silent_boxes: tuple[str, ...]
+    no_muster: tuple[str, ...]
     blind_cameras: tuple[str, ...]
+    boxes: int
 
     @property
     def zones(self) -> dict[str, int]:
@@ -85,7 +91,8 @@ def mine_muster(
     strangers: list[Whereabouts] = []
     silent_boxes: list[str] = []
     blind: list[str] = []
-    for box in store.boxes():
+    boxes = store.boxes()
+    for box in boxes:
         silent = is_silent(box, now_ms=now_ms, after_s=silent_after_s)
         silent_boxes += [f"{box.site}/{box.node}"] if silent else []
         muster = document(box.muster)
@@ -102,7 +109,9 @@ def mine_muster(
         strangers=tuple(strangers),
         out=tuple(out),
         silent_boxes=tuple(silent_boxes),
+        no_muster=tuple(f"{box.site}/{box.node}" for box in boxes if box.muster is None),
         blind_cameras=tuple(blind),
+        boxes=len(boxes),
     )
 
 

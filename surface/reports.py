@@ -57,12 +57,12 @@ def add_parsers(verbs: Any) -> None:
         parser.set_defaults(work=work)
 
 
-def store_of(args: argparse.Namespace) -> Store:
-    """Return the store that the command line names.
+def store_of(args: argparse.Namespace, *, make: bool = False) -> Store:
+    """Return the store that the command line names; whoever fills it may `make` it.
 
     Raises:
         ConfigError: its URL or password file cannot be used.
-        SurfaceError: it cannot be opened.
+        SurfaceError: it cannot be opened, or is not there.
     """
     from edge_app.secret_files import read_secret
     from surface.store import open_store
@@ -70,15 +70,19 @@ def store_of(args: argparse.Namespace) -> Store:
     password = None
     if args.db_password_file is not None:
         password = read_secret(args.db_password_file, what="the database's password file").decode("utf-8")
-    return open_store(args.db, password=password)
+    return open_store(args.db, password=password, make=make)
 
 
 def show_muster(args: argparse.Namespace) -> int:
     """Print who was last seen where."""
     with closing(store_of(args)) as store:
         found = mine_muster(store, now_ms=_now_ms(), silent_after_s=args.silent_after, exits=args.exit)
+        heard = {name for box in store.boxes() for name in (box.node, f"{box.site}/{box.node}")}
     if args.json:
         print(json.dumps({"headcount": found.headcount, "zones": found.zones, **asdict(found)}))
+        return 0
+    if not found.boxes:
+        print("no box was heard: nobody knows who is in the mine")
         return 0
     print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown")
     for zone, count in found.zones.items():
@@ -89,8 +93,12 @@ def show_muster(args: argparse.Namespace) -> int:
         print(f"  out of the mine: {', '.join(found.out)}")
     for box in found.silent_boxes:
         print(f"  box {box} is not there: its people may be elsewhere")
+    for box in found.no_muster:
+        print(f"  box {box} sent no muster: whom it sees is not known, and not counted")
     for camera in found.blind_cameras:
         print(f"  camera {camera} is blind")
+    for box in sorted(set(args.exit) - heard):
+        print(f"  --exit {box} is no box that was heard: nobody goes out there")
     return 0
 
 
@@ -167,7 +175,7 @@ def show_gaps(args: argparse.Namespace) -> int:
 def show_roster(args: argparse.Namespace) -> int:
     """Print the names of references; with a file, take its names over first."""
     people = {} if args.file is None else read_roster(args.file)
-    with closing(store_of(args)) as store:
+    with closing(store_of(args, make=args.file is not None)) as store:
         changed = store.import_roster(people, replace=args.replace) if args.file is not None else []
         names = store.roster()
     if args.json:
@@ -175,8 +183,7 @@ def show_roster(args: argparse.Namespace) -> int:
             json.dumps([{"reference": ref, "name": names[ref]} for ref in sorted(names)], ensure_ascii=False)
         )
     elif args.file is None:
-        for ref in sorted(names):
-            print(f"{ref:32} {names[ref]}")
+        print("\n".join(f"{ref:32} {names[ref]}" for ref in sorted(names)) or "the roster is empty")
     else:
         print(f"{len(people)} names taken over; the roster has {len(names)}")
         for ref, old, new in changed:

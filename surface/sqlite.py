@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from surface.database import EVENT_COLUMNS, VERSION, SurfaceError, Unstorable, newer_schema
+from surface.database import EVENT_COLUMNS, VERSION, SurfaceError, Unstorable, newer_schema, not_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +26,17 @@ _INSERT: Final = (
 
 
 class SqliteDatabase:
-    """The store in the file at `path`, made if it is not there.
+    """The store in the file at `path`, made if it is not there and `make` says so.
 
     Raises:
-        SurfaceError: it cannot be opened, or is of a newer version.
+        SurfaceError: it cannot be opened, is of a newer version, or is not there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self._path = path
         with self._translated():
+            if not make and not path.exists():
+                raise not_there(str(path))
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):

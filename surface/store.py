@@ -130,23 +130,25 @@ class BoxEvents:
     late: int
 
 
-def open_store(where: str, *, password: str | None = None) -> Store:
+def open_store(where: str, *, password: str | None = None, make: bool = True) -> Store:
     """Return the store at `where`: a ``postgresql://`` URL, or the path of an SQLite file.
+
+    Without `make` it must be there: whoever reads a new one would be told that nobody is in the mine.
 
     Raises:
         ConfigError: the URL cannot be used, or its driver is not installed.
-        SurfaceError: the store cannot be opened, or is of a newer version.
+        SurfaceError: the store cannot be opened, is of a newer version, or is not there.
     """
     scheme, separator, _ = where.partition("://")
     if separator:
         from surface.postgres import SCHEMES, PostgresDatabase, address_of
 
         if scheme in SCHEMES:
-            return Store(PostgresDatabase(address_of(where), password=password))
+            return Store(PostgresDatabase(address_of(where), password=password, make=make))
         raise SurfaceError(f"no store is known as {scheme}://", fix="a path, or postgresql://...")
     from surface.sqlite import SqliteDatabase
 
-    return Store(SqliteDatabase(Path(where)))
+    return Store(SqliteDatabase(Path(where), make=make))
 
 
 class Store:

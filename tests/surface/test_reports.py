@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,13 +13,11 @@ from edge_app.cli.people_text import roster_csv, roster_json
 from edge_app.errors import ConfigError
 from surface.cli import build_parser, main, read_keys, settings_from
 from surface.reports import read_roster
-from surface.store import Said
+from surface.store import Said, open_store
 from tests.surface.conftest import BOTH, arrived
 from tests.surface.test_muster import say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from surface.store import Store
 
 PEOPLE = (("card-1", "Li, Wei"), ("card-2", 'Ann "A" Neil'))
@@ -53,6 +53,22 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
     assert "BOX SILENT" in text
     assert "box north/box-07 is not there" in text
     assert 1 == json.loads(shown(capsys, "muster", "--json", "--db", where))["headcount"]
+
+
+@BOTH
+def test_what_was_never_heard_is_not_an_empty_mine(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped store is an error and is not made; one without boxes, or a box without a muster, is said."""
+    for verb in ("muster", "boxes", "gaps", "roster"):
+        shown(capsys, verb, "--db", where, status=6)
+    assert "://" in where or not Path(where).exists()
+    with closing(open_store(where)) as store:
+        assert "nobody knows who is in the mine" in shown(capsys, "muster", "--db", where)
+        assert 0 == json.loads(shown(capsys, "muster", "--json", "--db", where))["boxes"]
+        store.say([Said("north", "box-07", '{"online": true}', 1)])
+    text = shown(capsys, "muster", "--exit", "gate-9", "--exit", "box-07", "--db", where)
+    assert "box north/box-07 sent no muster" in text
+    assert 1 == text.count("--exit")
+    assert "--exit gate-9 is no box" in text
 
 
 @pytest.mark.parametrize(("suffix", "write"), [("csv", roster_csv), ("json", roster_json)])
