@@ -40,6 +40,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_app.clock import WallQuality
 from edge_app.delivery.event import MAX_BODY_BYTES
+from edge_app.delivery.link import why_ended, why_not
 from edge_app.delivery.receipts import MAX_IDS, make_receipt
 from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError
@@ -135,7 +136,9 @@ class Consumer:
         self._said: dict[tuple[str, str, str], Said] = {}
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
-        self._ended = ""
+        self._broker = f"{settings.host}:{settings.port}"
+        self._ended = self._told = ""
+        self._keyless: set[tuple[str, str]] = set()
         self.stored = self.duplicates = self.refused = self.receipted = self.overflowed = 0
 
     def stop(self) -> None:
@@ -295,12 +298,13 @@ class Consumer:
             try:
                 client = self._new_client()
                 self._serve(client)
-                if not self._stopping.is_set():
-                    _LOG.warning("disconnected", reason=self._ended or "connection ended")
             except (OSError, ValueError, DsrError) as error:
-                _LOG.warning("not_connected", reason=str(error))
-            except Exception:  # noqa: BLE001 - a broker's bytes must not end this thread
+                self._ended = self._ended or why_not(error)
+            except Exception as error:  # noqa: BLE001 - a broker's bytes must not end this thread
                 _LOG.exception("link_failed")
+                self._ended = f"{type(error).__name__}: {error}"
+            if not self._stopping.is_set():
+                self._say_down()
             with self._gate:
                 self._subscribed = False
                 self._client = None
@@ -309,6 +313,18 @@ class Consumer:
             if time.monotonic() - began >= _STEADY_S:
                 attempt = 0
             self._stopping.wait(min(5.0, 0.2 * 2 ** min(attempt, 5)))
+
+    def _say_down(self) -> None:
+        """Log why there is no connection; a broker that stays away is one line, not one line an attempt."""
+        reason = self._ended or "connection ended"
+        tell = _LOG.warning if self._subscribed or reason != self._told else _LOG.debug
+        tell(
+            "link_down",
+            broker=self._broker,
+            reason=reason,
+            fix="tried again for ever; the boxes keep their events",
+        )
+        self._told = reason
 
     def _new_client(self) -> mqtt.Client:
         settings = self._settings
@@ -365,14 +381,14 @@ class Consumer:
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
-            _LOG.error("broker_refused", reason=str(code))
+            self._ended = f"broker refused: {code}; check --username, --password-file and its access list"
             return
         client.subscribe([(one, SubscribeOptions(qos=1)) for one in self._settings.filters])
 
     def _disconnected(
-        self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
+        self, _client: mqtt.Client, _data: Any, flags: Any, code: Any, _properties: Any
     ) -> None:
-        self._ended = self._ended or str(code)
+        self._ended = self._ended or why_ended(flags, code, stood=self._subscribed)
 
     def _on_subscribed(
         self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any
@@ -382,4 +398,4 @@ class Consumer:
             return
         self._greeted = set()
         self._subscribed = True
-        _LOG.info("subscribed", broker=f"{self._settings.host}:{self._settings.port}")
+        _LOG.info("subscribed", broker=self._broker)
