@@ -44,7 +44,7 @@ from edge_app.delivery.link import why_ended, why_not
 from edge_app.delivery.receipts import MAX_IDS, make_receipt
 from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError
-from surface.arrive import Refused, event_of, muster_of, state_of
+from surface.arrive import Refused, event_of, muster_of, said_at, state_of
 from surface.database import SurfaceError, Unstorable
 from surface.store import Arrived, Said
 
@@ -119,6 +119,7 @@ class _Incoming:
     mid: int
     qos: int
     token: bytes | None
+    retained: bool = False
 
 
 class Consumer:
@@ -249,17 +250,13 @@ class Consumer:
             )
             self._tokens[parts[1], parts[3]] = one.token
         elif len(parts) == _STATE_PARTS and parts[4] == "state":
-            state_of(payload, site=parts[1], node=parts[3])
-            self._said[parts[1], parts[3], "state"] = Said(
-                parts[1], parts[3], payload.decode("utf-8"), now_ms
-            )
+            fields = state_of(payload, site=parts[1], node=parts[3])
+            at_ms = said_at(fields, now_ms) if one.retained else now_ms
+            self._said[parts[1], parts[3], "state"] = Said(parts[1], parts[3], payload.decode("utf-8"), at_ms)
         elif len(parts) == _STATE_PARTS and parts[4] == "muster":
             fields = muster_of(payload, site=parts[1], node=parts[3])
-            # A muster that the broker has kept is older than its arrival; a disciplined clock says how much.
-            known = fields["wall_ms"] if fields["wall_quality"] == "sync" else None
-            at_ms = now_ms if known is None else min(now_ms, max(0, known))
             moment = (fields["boot"], fields["mono_ns"])
-            said = Said(parts[1], parts[3], payload.decode("utf-8"), at_ms, *moment)
+            said = Said(parts[1], parts[3], payload.decode("utf-8"), said_at(fields, now_ms), *moment)
             self._said[parts[1], parts[3], "muster"] = said
         else:
             raise Refused("not a topic of a box")
@@ -356,7 +353,7 @@ class Consumer:
                 self.overflowed += 1  # no box sends so: nobody waits for a receipt
                 return
             token = getattr(m.properties, "CorrelationData", None)
-            self._inbox.put(_Incoming(m.topic, bytes(m.payload), conn, m.mid, m.qos, token))
+            self._inbox.put(_Incoming(m.topic, bytes(m.payload), conn, m.mid, m.qos, token, m.retain))
 
         return take
 

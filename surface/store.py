@@ -29,6 +29,7 @@ _MUSTER: Final = (
 _STATE: Final = (
     "INSERT INTO node (site, node, state, state_ms) VALUES (:site, :node, :text, :at_ms)"
     " ON CONFLICT (site, node) DO UPDATE SET state = excluded.state, state_ms = excluded.state_ms"
+    " WHERE node.state IS NULL OR node.state <> excluded.state"
 )
 _BOOT: Final = (
     "INSERT INTO boot (site, node, boot, offset_ms, seq) VALUES (:site, :node, :boot, :offset_ms, :seq)"
@@ -190,7 +191,10 @@ class Store:
             self._db.run(_LEFT, **of_box, **moment)
 
     def say(self, said: Iterable[Said]) -> None:
-        """Keep what boxes say about themselves, in one commit; an older muster changes nothing."""
+        """Keep what boxes say about themselves, in one commit.
+
+        An older muster changes nothing; the very same state is what the broker has kept, not a word of now.
+        """
         with self._db.transaction():
             for one in said:
                 of_box = {"site": one.site, "node": one.node, "text": one.text, "at_ms": one.at_ms}
