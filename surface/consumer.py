@@ -272,6 +272,7 @@ class Consumer:
     def _send_receipt(self, site: str, node: str, ids: list[str]) -> None:
         key = self._settings.keys.get(node, self._settings.keys.get("*"))
         if key is None:
+            self._say_keyless(site, node)
             return
         payload = make_receipt(key=key, site=site, node=node, consumer=self._settings.consumer, ids=ids)
         with self._gate:  # keeps the sockets open meanwhile; no callback takes it
@@ -283,6 +284,17 @@ class Consumer:
                 properties.CorrelationData = token
             self._client.publish(f"mine/{site}/v1/{node}/rcpt", payload, qos=1, properties=properties)
         self.receipted += len(ids)
+
+    def _say_keyless(self, site: str, node: str) -> None:
+        """Log once that a box gets no receipts: nothing else would tell why it forgets nothing."""
+        if (site, node) not in self._keyless:
+            self._keyless.add((site, node))
+            _LOG.error(
+                "no_key",
+                site=site,
+                node=node,
+                fix=f"put {node} or default into --keys; it gets no receipts meanwhile",
+            )
 
     # -- the network thread --------------------------------------------------------------------------
 
