@@ -121,7 +121,7 @@ class PostgresDatabase:
 
     Raises:
         ConfigError: the driver is not installed.
-        SurfaceError: it cannot be reached, is not safe to receipt from, is of a newer version, or has no tables.
+        SurfaceError: it cannot be reached, is not safe to receipt from, is of a newer version, or not there.
     """
 
     def __init__(self, address: Address, *, password: str | None = None, make: bool = True) -> None:

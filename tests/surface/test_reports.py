@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,28 @@ def test_keys_are_read_by_box_and_must_be_closed_to_others(tmp_path: Path, key: 
     (folder / "default").chmod(0o644)
     with pytest.raises(ConfigError, match="may be read by others"):
         read_keys(folder)
+    (folder / "box-01.key").touch()
+    with pytest.raises(ConfigError, match=r"box-01\.key is named as no box can be"):
+        read_keys(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--broker", ""], "not a broker: ''"),
+        (["--broker", "mqtt://h"], "without mqtt://"),
+        (["--broker", "::1"], r"\[IPV6\]:PORT"),
+        (["--broker", "h:0"], "not a broker"),
+        (["--broker", "h:65536"], "not a broker"),
+        (["--broker", "h", "--password-file", "p"], "without --username"),
+        (["--broker", "h", "--ca-file", "nowhere.pem"], "TLS files cannot be used"),
+    ],
+)
+def test_what_no_connection_could_use_is_said_before_one_is_tried(words: list[str], said: str) -> None:
+    """Otherwise the consumer would try for ever, or leave a password out."""
+    with pytest.raises(ConfigError) as raised:
+        settings_from(build_parser().parse_args(["run", *words, "--keys", "k", "--db", "x"]))
+    assert re.search(said, str(raised.value))
 
 
 @pytest.mark.parametrize("option", ["--site", "--node", "--consumer", "--share"])
@@ -140,6 +163,9 @@ def test_several_consumers_share_events_and_nothing_else(tmp_path: Path, key: Pa
     (tmp_path / "keys" / "default").chmod(0o600)
     words = ["run", "--broker", "h:1885", "--keys", str(tmp_path / "keys"), "--db", "x", "--site", "m1"]
     alone = settings_from(build_parser().parse_args(words))
+    assert ("h", 1885) == (alone.host, alone.port)
+    v6 = settings_from(build_parser().parse_args([*words, "--broker", "[fe80::1]"]))
+    assert ("fe80::1", 1883) == (v6.host, v6.port)
     assert ("mine/m1/v1/+/evt/#", "mine/m1/v1/+/state", "mine/m1/v1/+/muster") == alone.filters
     shared = settings_from(build_parser().parse_args([*words, "--share", "a"]))
     assert "$share/dsr-surface-surface/mine/m1/v1/+/evt/#" == shared.filters[0]
