@@ -104,9 +104,8 @@ class Nursery:
 
     def close(self) -> None:
         """End the parent, and with it the children that are still there."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait(10)
+        if self._process is not None:
+            self._process.communicate(timeout=10)
             self._process = None
 
 
