@@ -152,11 +152,11 @@ def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whe
     elapsed_s = max(0, now_ms - (box.muster_ms or now_ms)) / 1000
     return [
         Whereabouts(
-            person_ref=_name(one.get("person_ref")),
+            person_ref=name_of(one.get("person_ref")),
             site=box.site,
             node=box.node,
-            zone=_name(one.get("zone")) or "?",
-            camera=_name(one.get("camera")) or "?",
+            zone=name_of(one.get("zone")) or "?",
+            camera=name_of(one.get("camera")) or "?",
             age_s=elapsed_s + _seconds(one.get("age_ms")),
             silent=silent,
         )
@@ -167,14 +167,15 @@ def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whe
 def _blind(cameras: object) -> Iterator[str]:
     for one in _dicts(cameras):
         if one.get("sees") is False:
-            yield _name(one.get("camera")) or "?"
+            yield name_of(one.get("camera")) or "?"
 
 
 def _dicts(found: object) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _name(value: object) -> str | None:
+def name_of(value: object) -> str | None:
+    """Return what can be a name of a zone, a camera or somebody, None for all else."""
     return value if isinstance(value, str) and NAME.fullmatch(value) else None
 
 

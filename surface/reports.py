@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.errors import ConfigError
-from surface.muster import SILENT_AFTER_S, document, is_silent, mine_muster
+from surface.muster import SILENT_AFTER_S, document, is_silent, mine_muster, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -114,7 +114,7 @@ def _line(one: Whereabouts) -> str:
 def show_boxes(args: argparse.Namespace) -> int:
     """Print every box: whether it is there, what came of it, what is missing or came late."""
     with closing(store_of(args)) as store:
-        events, missing = store.events_by_box(), store.missing()
+        events, missing, told = store.events_by_box(), store.missing(), store.lost()
         said = {(box.site, box.node): box for box in store.boxes()}
     now_ms = _now_ms()
     rows: list[dict[str, Any]] = []
@@ -131,8 +131,12 @@ def show_boxes(args: argparse.Namespace) -> int:
                 "heard_s": None if box is None or box.state_ms is None else (now_ms - box.state_ms) / 1000,
                 "stored": came.stored if came else 0,
                 "highest_seq": came.highest_seq if came else 0,
-                "lost_and_reported": sum(h.to_seq - h.from_seq + 1 for h in holes if h.reported),
+                "lost_and_reported": told.get(key, 0),
                 "missing": sum(h.to_seq - h.from_seq + 1 for h in holes if not h.reported),
+                "waiting": _total(state.get("backlog")),
+                "without_receipts_of": sorted(
+                    filter(None, map(name_of, _keys(state.get("silent_consumers"))))
+                ),
                 "late": came.late if came else 0,
                 "longest_delay_s": None
                 if came is None or came.longest_ms is None
@@ -151,10 +155,24 @@ def _box_line(row: dict[str, Any]) -> str:
         if row["longest_delay_s"] is None
         else f", at most {row['longest_delay_s']:.0f} s after it happened"
     )
+    lost = "an unknown number" if row["lost_and_reported"] is None else row["lost_and_reported"]
+    waiting = f"; {row['waiting']} wait on the box" if row["waiting"] else ""
+    if row["without_receipts_of"]:
+        waiting += f", which gets no receipts from {', '.join(row['without_receipts_of'])}"
     return (
         f"{row['box']}: {there}, {heard}; {row['stored']} events up to number {row['highest_seq']}{delay};"
-        f" {row['missing']} missing, {row['lost_and_reported']} lost and reported, {row['late']} out of order"
+        f" {row['missing']} missing, {lost} lost and reported, {row['late']} out of order{waiting}"
     )
+
+
+def _keys(found: object) -> list[Any]:
+    return list(found) if isinstance(found, dict) else []
+
+
+def _total(backlog: object) -> int | None:
+    """Return how many events a box says that it still has, None where it says nothing of the kind."""
+    counts = list(backlog.values()) if isinstance(backlog, dict) else []
+    return sum(counts) if counts and all(type(one) is int and one >= 0 for one in counts) else None
 
 
 def show_gaps(args: argparse.Namespace) -> int:
@@ -165,7 +183,11 @@ def show_gaps(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found]))
     else:
         for one in found:
-            told = "reported by the box" if one.reported else "NOT REPORTED (or still on its way)"
+            told = (
+                "reported by the box (lost, or left out)"
+                if one.reported
+                else "NOT REPORTED (or still on its way)"
+            )
             print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {told}")
         if not found:
             print("nothing is missing")

@@ -244,6 +244,16 @@ class Store:
             for first, last, told in _pieces(begin, end, reported.get((site, node), ()))
         ]
 
+    def lost(self) -> dict[tuple[str, str], int | None]:
+        """Return how many events each box reported lost; None where it cannot know."""
+        return {
+            (site, node): int(lost) if known else None
+            for site, node, lost, known in self._db.run(
+                "SELECT site, node, coalesce(sum(lost), 0), count(*) = count(lost) FROM gap"
+                " GROUP BY site, node"
+            )
+        }
+
     def rows(self, sql: str) -> Sequence[Sequence[Any]]:
         """Return what a query of the reader's own finds; see the schema's files for the tables."""
         return self._db.run(sql)

@@ -36,19 +36,25 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
 ) -> None:
     """A silent box, numbers that are missing or lost, what came out of order, and who was where."""
     say(store, "box-07", ("card-1", "drift", 0), online=False)
-    store.say([Said("north", "box-07", '{"online": false, "reason": "lost"}', 1)])
-    store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4)])
+    state = {"online": False, "reason": "lost", "backlog": {"alarm": 0, "sighting": 7}}
+    store.say(
+        [Said("north", "box-07", json.dumps({**state, "silent_consumers": {"scada": 5, "\x1b": 5}}), 1)]
+    )
+    store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4, lost=1)])
     text = shown(capsys, "boxes", "--db", where)
     assert "north/box-07: SILENT (lost)" in text
     assert "4 events up to number 9" in text
-    assert "3 missing, 2 lost and reported, 1 out of order" in text
+    assert "3 missing, 1 lost and reported, 1 out of order; 7 wait on the box" in text
+    assert text.endswith("which gets no receipts from scada\n")
     (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))
-    assert (3, 2, 1, True) == tuple(row[k] for k in ("missing", "lost_and_reported", "late", "silent"))
+    assert (3, 1, 1, True) == tuple(row[k] for k in ("missing", "lost_and_reported", "late", "silent"))
 
     lines = shown(capsys, "gaps", "--db", where, status=1).splitlines()
-    assert "north/box-07: 3..4  reported by the box" == lines[0]
+    assert "north/box-07: 3..4  reported by the box (lost, or left out)" == lines[0]
     assert "NOT REPORTED" in lines[1]
     assert 3 == len(json.loads(shown(capsys, "gaps", "--json", "--db", where, status=1)))
+    store.add([arrived(10, kind="gap", from_seq=5, to_seq=5, lost=None)])
+    assert "an unknown number lost and reported" in shown(capsys, "boxes", "--db", where)
 
     assert "card-1" in (text := shown(capsys, "muster", "--db", where))
     assert "BOX SILENT" in text
