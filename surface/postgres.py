@@ -16,12 +16,20 @@ import socket
 import ssl
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from edge_app.errors import ConfigError
-from surface.database import EVENT_COLUMNS, VERSION, SurfaceError, Unstorable, newer_schema, not_there
+from surface.database import (
+    EVENT_COLUMNS,
+    VERSION,
+    VIEWS,
+    SurfaceError,
+    Unstorable,
+    newer_schema,
+    not_there,
+    sql_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -172,9 +180,8 @@ class PostgresDatabase:
             if self.run("SELECT to_regclass('surface_schema')") == [[None]]:
                 if not make:
                     raise not_there(self._address.name)
-                self._connection().run(
-                    resources.files("surface").joinpath(f"postgres_v{VERSION}.sql").read_text("utf-8")
-                )
+                for name in (f"postgres_v{VERSION}.sql", VIEWS):
+                    self._connection().run(sql_of(name))
             found = int(self.run("SELECT max(version) FROM surface_schema")[0][0])
         if found > VERSION:
             raise newer_schema(self._address.name, found)
