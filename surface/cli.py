@@ -7,6 +7,7 @@
     dsr-surface boxes --db surface.db
     dsr-surface gaps --db surface.db
     dsr-surface roster --db surface.db --import roster.csv
+    dsr-surface import events.jsonl --db surface.db
 
 `keys` is a folder with one file a box, named as the box (``box-01``), or ``default`` for all others; each
 holds 64 hexadecimal digits, mode 0600, the same as the box's ``delivery.consumers[].key_file``. `db` is the
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_app.errors import ConfigError, DsrError
-from surface import reports
+from surface import carried, reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(run)
     run.set_defaults(work=_run)
     reports.add_parsers(verbs)
+    carried.add_parser(verbs)
     for verb in verbs.choices.values():
         verb.add_argument(
             "--db", required=True, metavar="PATH|URL", help="SQLite file, or postgresql://user@host/database"

@@ -78,6 +78,26 @@ def test_what_was_never_heard_is_not_an_empty_mine(where: str, capsys: pytest.Ca
     assert "--exit gate-9 is no box" in text
 
 
+@BOTH
+def test_events_that_were_carried_are_stored_once(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The very bytes; what is no event is told by its line; what comes over the broker is known then."""
+    file, events = tmp_path / "events.jsonl", [arrived(1), arrived(2)]
+    file.write_bytes(b"".join(one.body + b"\n" for one in events) + b'{"v": 1}\n' + b"x" * 400_000)
+    text = shown(capsys, "import", str(file), "--db", where, status=1)
+    assert "2 stored, 0 known already, " in text
+    assert "line 3: " in text
+    with closing(open_store(where)) as store:
+        assert [one.body for one in events] == [
+            bytes(body) for (body,) in store.rows("SELECT body FROM event ORDER BY seq")
+        ]
+        assert 1 == store.add([*events, arrived(3)])
+    file.write_bytes(events[0].body)
+    assert "0 stored, 1 known already, 0 refused" in shown(capsys, "import", str(file), "--db", where)
+    shown(capsys, "import", str(tmp_path / "nowhere"), "--db", where, status=2)
+
+
 @pytest.mark.parametrize(("suffix", "write"), [("csv", roster_csv), ("json", roster_json)])
 def test_a_roster_that_a_box_wrote_is_taken_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, write: Any
