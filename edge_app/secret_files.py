@@ -19,19 +19,32 @@ def read_secret(path: Path, *, what: str) -> bytes:
     Raises:
         ConfigError: it cannot be read, or others than its owner may read it.
     """
+    refuse_open(path, what=what)
+    try:
+        return path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise _unreadable(path, what, error) from error
+
+
+def refuse_open(path: Path, *, what: str) -> None:
+    """Look whether a secret file, which somebody else will read, is closed to all but its owner.
+
+    Raises:
+        ConfigError: it is not there, or others than its owner may read it.
+    """
     try:
         mode = path.stat().st_mode
-        content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"{what} {path} cannot be read: {error.strerror}", fix="check the path and its owner"
-        ) from error
+        raise _unreadable(path, what, error) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(
             f"{what} {path} may be read by others than its owner (mode {stat.S_IMODE(mode):04o})",
             fix=f"chmod 600 {path}",
         )
-    return content.rstrip(b"\r\n")
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
+    return ConfigError(f"{what} {path} cannot be read: {error.strerror}", fix="check the path and its owner")
 
 
 def read_hex_key(path: Path, *, what: str) -> bytes:

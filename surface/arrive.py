@@ -97,6 +97,12 @@ def muster_of(payload: bytes, *, site: str, node: str) -> dict[str, Any]:
     return document
 
 
+def said_at(fields: Mapping[str, Any], arrived_ms: int) -> int:
+    """Return when a box said so (ms): what a broker has kept is older than its arrival."""
+    known = fields.get("wall_ms") if fields.get("wall_quality") == "sync" else None
+    return arrived_ms if type(known) is not int else min(arrived_ms, max(0, known))
+
+
 def document_of(payload: bytes) -> dict[str, Any]:
     """Return a JSON object.
 

@@ -7,6 +7,7 @@
     dsr-surface boxes --db surface.db
     dsr-surface gaps --db surface.db
     dsr-surface roster --db surface.db --import roster.csv
+    dsr-surface import events.jsonl --db surface.db
 
 `keys` is a folder with one file a box, named as the box (``box-01``), or ``default`` for all others; each
 holds 64 hexadecimal digits, mode 0600, the same as the box's ``delivery.consumers[].key_file``. `db` is the
@@ -16,18 +17,24 @@ path of an SQLite file, or ``postgresql://user@host/database``.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_app.errors import ConfigError, DsrError
-from surface import reports
+from surface import carried, reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from surface.consumer import ConsumerSettings
+
+_BROKER: Final = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+_PORTS: Final = range(1, 65536)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(run)
     run.set_defaults(work=_run)
     reports.add_parsers(verbs)
+    carried.add_parser(verbs)
     for verb in verbs.choices.values():
         verb.add_argument(
             "--db", required=True, metavar="PATH|URL", help="SQLite file, or postgresql://user@host/database"
@@ -82,19 +90,36 @@ def read_keys(folder: Path) -> dict[str, bytes]:
     Raises:
         ConfigError: there is none, or one cannot be used.
     """
-    from edge_app.delivery.receipts import read_key
+    from edge_app.secret_files import read_hex_key
+    from surface.arrive import NAME
 
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file())
+        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     except OSError as error:
         raise ConfigError(
             f"the keys' folder {folder} cannot be read: {error.strerror}", fix="check --keys"
         ) from error
     if not files:
         raise ConfigError(f"there is no key in {folder}", fix=f"openssl rand -hex 32 > {folder}/default")
+    if strange := [path.name for path in files if not NAME.fullmatch(path.name)]:
+        raise ConfigError(
+            f"{folder}/{strange[0]} is named as no box can be", fix="name it as the box (box-01), or default"
+        )
     return {
-        "*" if path.name == "default" else path.name: read_key(path, consumer=path.name) for path in files
+        "*" if path.name == "default" else path.name: read_hex_key(path, what="the key for receipts")
+        for path in files
     }
+
+
+def _broker(text: str) -> tuple[str, int | None]:
+    """Return host and port, None where none is given."""
+    found = _BROKER.fullmatch(text)
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and port not in _PORTS):
+        raise ConfigError(
+            f"not a broker: {text!r:.80}", fix="HOST, HOST:PORT or [IPV6]:PORT, without mqtt:// before it"
+        )
+    return found["v6"] or found["host"], port
 
 
 def settings_from(args: argparse.Namespace) -> ConsumerSettings:
@@ -103,14 +128,14 @@ def settings_from(args: argparse.Namespace) -> ConsumerSettings:
     Raises:
         ConfigError: something of it cannot be used.
     """
+    from edge_app.clock import WallQuality
     from edge_app.delivery.options import TlsOptions
+    from edge_app.delivery.tls import context_for
     from edge_app.secret_files import read_secret
     from surface.arrive import NAME
     from surface.consumer import ConsumerSettings
 
-    host, _, port = args.broker.partition(":")
-    if not port.isdigit() and port:
-        raise ConfigError(f"not a broker: {args.broker!r}", fix="HOST or HOST:PORT")
+    host, port = _broker(args.broker)
     for option in ("site", "node", "consumer", "share"):
         value = getattr(args, option)
         if value not in (None, "+") and not NAME.fullmatch(value):
@@ -118,14 +143,17 @@ def settings_from(args: argparse.Namespace) -> ConsumerSettings:
                 f"--{option} {value!r:.60} is no name", fix="letters, digits, - and _; 32 at most"
             )
     secret = None
+    if args.password_file is not None and args.username is None:
+        raise ConfigError("--password-file is given without --username", fix="give both")
     if args.password_file is not None:
         secret = read_secret(args.password_file, what="the password file").decode("utf-8")
     tls = None
     if args.ca_file or args.cert_file or args.key_file:
         tls = TlsOptions(ca_file=args.ca_file, cert_file=args.cert_file, key_file=args.key_file)
+        context_for(tls, quality=WallQuality.SYNC)  # says now what each connection would say
     return ConsumerSettings(
         host=host,
-        port=int(port or (8883 if tls else 1883)),
+        port=port or (8883 if tls else 1883),
         consumer=args.consumer,
         site=args.site,
         node=args.node,
@@ -142,7 +170,7 @@ def _run(args: argparse.Namespace) -> int:
     from surface.consumer import Consumer
 
     log.configure()
-    consumer = Consumer(settings=settings_from(args), store=reports.store_of(args))
+    consumer = Consumer(settings=settings_from(args), store=reports.store_of(args, make=True))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.stop())
     consumer.run()

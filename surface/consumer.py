@@ -40,10 +40,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_app.clock import WallQuality
 from edge_app.delivery.event import MAX_BODY_BYTES
+from edge_app.delivery.link import why_ended, why_not
 from edge_app.delivery.receipts import MAX_IDS, make_receipt
 from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError
-from surface.arrive import Refused, event_of, muster_of, state_of
+from surface.arrive import Refused, event_of, muster_of, said_at, state_of
 from surface.database import SurfaceError, Unstorable
 from surface.store import Arrived, Said
 
@@ -118,6 +119,7 @@ class _Incoming:
     mid: int
     qos: int
     token: bytes | None
+    retained: bool = False
 
 
 class Consumer:
@@ -135,7 +137,9 @@ class Consumer:
         self._said: dict[tuple[str, str, str], Said] = {}
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._gate = threading.Lock()
-        self._ended = ""
+        self._broker = f"{settings.host}:{settings.port}"
+        self._ended = self._told = ""
+        self._keyless: set[tuple[str, str]] = set()
         self.stored = self.duplicates = self.refused = self.receipted = self.overflowed = 0
 
     def stop(self) -> None:
@@ -246,17 +250,13 @@ class Consumer:
             )
             self._tokens[parts[1], parts[3]] = one.token
         elif len(parts) == _STATE_PARTS and parts[4] == "state":
-            state_of(payload, site=parts[1], node=parts[3])
-            self._said[parts[1], parts[3], "state"] = Said(
-                parts[1], parts[3], payload.decode("utf-8"), now_ms
-            )
+            fields = state_of(payload, site=parts[1], node=parts[3])
+            at_ms = said_at(fields, now_ms) if one.retained else now_ms
+            self._said[parts[1], parts[3], "state"] = Said(parts[1], parts[3], payload.decode("utf-8"), at_ms)
         elif len(parts) == _STATE_PARTS and parts[4] == "muster":
             fields = muster_of(payload, site=parts[1], node=parts[3])
-            # A muster that the broker has kept is older than its arrival; a disciplined clock says how much.
-            known = fields["wall_ms"] if fields["wall_quality"] == "sync" else None
-            at_ms = now_ms if known is None else min(now_ms, max(0, known))
             moment = (fields["boot"], fields["mono_ns"])
-            said = Said(parts[1], parts[3], payload.decode("utf-8"), at_ms, *moment)
+            said = Said(parts[1], parts[3], payload.decode("utf-8"), said_at(fields, now_ms), *moment)
             self._said[parts[1], parts[3], "muster"] = said
         else:
             raise Refused("not a topic of a box")
@@ -272,6 +272,7 @@ class Consumer:
     def _send_receipt(self, site: str, node: str, ids: list[str]) -> None:
         key = self._settings.keys.get(node, self._settings.keys.get("*"))
         if key is None:
+            self._say_keyless(site, node)
             return
         payload = make_receipt(key=key, site=site, node=node, consumer=self._settings.consumer, ids=ids)
         with self._gate:  # keeps the sockets open meanwhile; no callback takes it
@@ -284,6 +285,17 @@ class Consumer:
             self._client.publish(f"mine/{site}/v1/{node}/rcpt", payload, qos=1, properties=properties)
         self.receipted += len(ids)
 
+    def _say_keyless(self, site: str, node: str) -> None:
+        """Log once that a box gets no receipts: nothing else would tell why it forgets nothing."""
+        if (site, node) not in self._keyless:
+            self._keyless.add((site, node))
+            _LOG.error(
+                "no_key",
+                site=site,
+                node=node,
+                fix=f"put {node} or default into --keys; it gets no receipts meanwhile",
+            )
+
     # -- the network thread --------------------------------------------------------------------------
 
     def _keep_connected(self) -> None:
@@ -295,12 +307,13 @@ class Consumer:
             try:
                 client = self._new_client()
                 self._serve(client)
-                if not self._stopping.is_set():
-                    _LOG.warning("disconnected", reason=self._ended or "connection ended")
             except (OSError, ValueError, DsrError) as error:
-                _LOG.warning("not_connected", reason=str(error))
-            except Exception:  # noqa: BLE001 - a broker's bytes must not end this thread
+                self._ended = self._ended or why_not(error)
+            except Exception as error:  # noqa: BLE001 - a broker's bytes must not end this thread
                 _LOG.exception("link_failed")
+                self._ended = f"{type(error).__name__}: {error}"
+            if not self._stopping.is_set():
+                self._say_down()
             with self._gate:
                 self._subscribed = False
                 self._client = None
@@ -309,6 +322,18 @@ class Consumer:
             if time.monotonic() - began >= _STEADY_S:
                 attempt = 0
             self._stopping.wait(min(5.0, 0.2 * 2 ** min(attempt, 5)))
+
+    def _say_down(self) -> None:
+        """Log why there is no connection; a broker that stays away is one line, not one line an attempt."""
+        reason = self._ended or "connection ended"
+        tell = _LOG.warning if self._subscribed or reason != self._told else _LOG.debug
+        tell(
+            "link_down",
+            broker=self._broker,
+            reason=reason,
+            fix="tried again for ever; the boxes keep their events",
+        )
+        self._told = reason
 
     def _new_client(self) -> mqtt.Client:
         settings = self._settings
@@ -340,7 +365,7 @@ class Consumer:
                 self.overflowed += 1  # no box sends so: nobody waits for a receipt
                 return
             token = getattr(m.properties, "CorrelationData", None)
-            self._inbox.put(_Incoming(m.topic, bytes(m.payload), conn, m.mid, m.qos, token))
+            self._inbox.put(_Incoming(m.topic, bytes(m.payload), conn, m.mid, m.qos, token, m.retain))
 
         return take
 
@@ -365,14 +390,14 @@ class Consumer:
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
-            _LOG.error("broker_refused", reason=str(code))
+            self._ended = f"broker refused: {code}; check --username, --password-file and its access list"
             return
         client.subscribe([(one, SubscribeOptions(qos=1)) for one in self._settings.filters])
 
     def _disconnected(
-        self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
+        self, _client: mqtt.Client, _data: Any, flags: Any, code: Any, _properties: Any
     ) -> None:
-        self._ended = self._ended or str(code)
+        self._ended = self._ended or why_ended(flags, code, stood=self._subscribed)
 
     def _on_subscribed(
         self, _client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any
@@ -382,4 +407,4 @@ class Consumer:
             return
         self._greeted = set()
         self._subscribed = True
-        _LOG.info("subscribed", broker=f"{self._settings.host}:{self._settings.port}")
+        _LOG.info("subscribed", broker=self._broker)

@@ -6,6 +6,7 @@ is how many events are inserted at once, how a version is kept, and what can go 
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edge_app.errors import OutboxError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Of the schema files beside this module.
 VERSION: Final = 2
+#: What both kinds of database make after their tables.
+VIEWS: Final = f"views_v{VERSION}.sql"
 
 #: Columns of an event, but for `arrival`, which the database counts, with PostgreSQL's types.
 EVENT_COLUMNS: Final = {
@@ -66,6 +69,16 @@ class Database(Protocol):
     def close(self) -> None:
         """Let go of it."""
         ...
+
+
+def sql_of(name: str) -> str:
+    """Return the statements of a file beside this module."""
+    return resources.files("surface").joinpath(name).read_text("utf-8")
+
+
+def not_there(name: str) -> SurfaceError:
+    """Return the error about a store that was to be read and that nobody has made."""
+    return SurfaceError(f"there is no store at {name}", fix="check --db; `dsr-surface run` makes it")
 
 
 def newer_schema(name: str, found: int) -> SurfaceError:

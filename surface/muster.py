@@ -47,13 +47,19 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class MineMuster:
-    """All of the mine: people and strangers, who is out, which boxes are not there or cameras do not see."""
+    """All of the mine: people and strangers, who is out, which boxes are not there or cameras do not see.
+
+    `boxes` is how many were ever heard: none, and the count of nobody means nothing. `no_muster` are those
+    that said how they are and never whom they see.
+    """
 
     people: tuple[Whereabouts, ...]
     strangers: tuple[Whereabouts, ...]
     out: tuple[str, ...]
     silent_boxes: tuple[str, ...]
+    no_muster: tuple[str, ...]
     blind_cameras: tuple[str, ...]
+    boxes: int
 
     @property
     def zones(self) -> dict[str, int]:
@@ -85,7 +91,8 @@ def mine_muster(
     strangers: list[Whereabouts] = []
     silent_boxes: list[str] = []
     blind: list[str] = []
-    for box in store.boxes():
+    boxes = store.boxes()
+    for box in boxes:
         silent = is_silent(box, now_ms=now_ms, after_s=silent_after_s)
         silent_boxes += [f"{box.site}/{box.node}"] if silent else []
         muster = document(box.muster)
@@ -102,7 +109,9 @@ def mine_muster(
         strangers=tuple(strangers),
         out=tuple(out),
         silent_boxes=tuple(silent_boxes),
+        no_muster=tuple(f"{box.site}/{box.node}" for box in boxes if box.muster is None),
         blind_cameras=tuple(blind),
+        boxes=len(boxes),
     )
 
 
@@ -143,11 +152,11 @@ def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whe
     elapsed_s = max(0, now_ms - (box.muster_ms or now_ms)) / 1000
     return [
         Whereabouts(
-            person_ref=_name(one.get("person_ref")),
+            person_ref=name_of(one.get("person_ref")),
             site=box.site,
             node=box.node,
-            zone=_name(one.get("zone")) or "?",
-            camera=_name(one.get("camera")) or "?",
+            zone=name_of(one.get("zone")) or "?",
+            camera=name_of(one.get("camera")) or "?",
             age_s=elapsed_s + _seconds(one.get("age_ms")),
             silent=silent,
         )
@@ -158,14 +167,15 @@ def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whe
 def _blind(cameras: object) -> Iterator[str]:
     for one in _dicts(cameras):
         if one.get("sees") is False:
-            yield _name(one.get("camera")) or "?"
+            yield name_of(one.get("camera")) or "?"
 
 
 def _dicts(found: object) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _name(value: object) -> str | None:
+def name_of(value: object) -> str | None:
+    """Return what can be a name of a zone, a camera or somebody, None for all else."""
     return value if isinstance(value, str) and NAME.fullmatch(value) else None
 
 

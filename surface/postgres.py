@@ -16,12 +16,20 @@ import socket
 import ssl
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from edge_app.errors import ConfigError
-from surface.database import EVENT_COLUMNS, VERSION, SurfaceError, Unstorable, newer_schema
+from surface.database import (
+    EVENT_COLUMNS,
+    VERSION,
+    VIEWS,
+    SurfaceError,
+    Unstorable,
+    newer_schema,
+    not_there,
+    sql_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,14 +125,14 @@ def address_of(url: str) -> Address:
 
 
 class PostgresDatabase:
-    """The store at `address`, its tables made if they are not there.
+    """The store at `address`, its tables made if they are not there and `make` says so.
 
     Raises:
         ConfigError: the driver is not installed.
-        SurfaceError: it cannot be reached, is not safe to receipt from, or is of a newer version.
+        SurfaceError: it cannot be reached, is not safe to receipt from, is of a newer version, or not there.
     """
 
-    def __init__(self, address: Address, *, password: str | None = None) -> None:
+    def __init__(self, address: Address, *, password: str | None = None, make: bool = True) -> None:
         try:
             from pg8000 import exceptions, native
         except ImportError as error:
@@ -138,7 +146,7 @@ class PostgresDatabase:
         self._open: Any = None
         self._socket: socket.socket | None = None
         try:
-            self._migrate()
+            self._migrate(make=make)
         except BaseException:
             self.close()
             raise
@@ -166,13 +174,14 @@ class PostgresDatabase:
             self._open = opened
         return self._open
 
-    def _migrate(self) -> None:
+    def _migrate(self, *, make: bool) -> None:
         with self.transaction():
             self.run("SELECT pg_advisory_xact_lock(:making)", making=_MAKING)
             if self.run("SELECT to_regclass('surface_schema')") == [[None]]:
-                self._connection().run(
-                    resources.files("surface").joinpath(f"postgres_v{VERSION}.sql").read_text("utf-8")
-                )
+                if not make:
+                    raise not_there(self._address.name)
+                for name in (f"postgres_v{VERSION}.sql", VIEWS):
+                    self._connection().run(sql_of(name))
             found = int(self.run("SELECT max(version) FROM surface_schema")[0][0])
         if found > VERSION:
             raise newer_schema(self._address.name, found)

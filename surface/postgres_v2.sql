@@ -75,14 +75,3 @@ CREATE TABLE roster (
     person_ref TEXT PRIMARY KEY,
     name       TEXT NOT NULL
 );
-
-CREATE VIEW dated AS
-    SELECT event.*, coalesce(wall_ms, mono_ns / 1000000 + boot.offset_ms) AS at_ms
-    FROM event LEFT JOIN boot USING (site, node, boot);
-
-CREATE VIEW late AS
-    SELECT * FROM (
-        SELECT event.*, max(seq) OVER (
-            PARTITION BY site, node, priority ORDER BY arrival ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS after_seq FROM event
-    ) AS numbered WHERE seq < after_seq;

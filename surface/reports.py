@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.errors import ConfigError
-from surface.muster import SILENT_AFTER_S, document, is_silent, mine_muster
+from surface.muster import SILENT_AFTER_S, document, is_silent, mine_muster, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -57,12 +57,12 @@ def add_parsers(verbs: Any) -> None:
         parser.set_defaults(work=work)
 
 
-def store_of(args: argparse.Namespace) -> Store:
-    """Return the store that the command line names.
+def store_of(args: argparse.Namespace, *, make: bool = False) -> Store:
+    """Return the store that the command line names; whoever fills it may `make` it.
 
     Raises:
         ConfigError: its URL or password file cannot be used.
-        SurfaceError: it cannot be opened.
+        SurfaceError: it cannot be opened, or is not there.
     """
     from edge_app.secret_files import read_secret
     from surface.store import open_store
@@ -70,15 +70,19 @@ def store_of(args: argparse.Namespace) -> Store:
     password = None
     if args.db_password_file is not None:
         password = read_secret(args.db_password_file, what="the database's password file").decode("utf-8")
-    return open_store(args.db, password=password)
+    return open_store(args.db, password=password, make=make)
 
 
 def show_muster(args: argparse.Namespace) -> int:
     """Print who was last seen where."""
     with closing(store_of(args)) as store:
         found = mine_muster(store, now_ms=_now_ms(), silent_after_s=args.silent_after, exits=args.exit)
+        heard = {name for box in store.boxes() for name in (box.node, f"{box.site}/{box.node}")}
     if args.json:
         print(json.dumps({"headcount": found.headcount, "zones": found.zones, **asdict(found)}))
+        return 0
+    if not found.boxes:
+        print("no box was heard: nobody knows who is in the mine")
         return 0
     print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown")
     for zone, count in found.zones.items():
@@ -89,8 +93,12 @@ def show_muster(args: argparse.Namespace) -> int:
         print(f"  out of the mine: {', '.join(found.out)}")
     for box in found.silent_boxes:
         print(f"  box {box} is not there: its people may be elsewhere")
+    for box in found.no_muster:
+        print(f"  box {box} sent no muster: whom it sees is not known, and not counted")
     for camera in found.blind_cameras:
         print(f"  camera {camera} is blind")
+    for box in sorted(set(args.exit) - heard):
+        print(f"  --exit {box} is no box that was heard: nobody goes out there")
     return 0
 
 
@@ -106,7 +114,7 @@ def _line(one: Whereabouts) -> str:
 def show_boxes(args: argparse.Namespace) -> int:
     """Print every box: whether it is there, what came of it, what is missing or came late."""
     with closing(store_of(args)) as store:
-        events, missing = store.events_by_box(), store.missing()
+        events, missing, told = store.events_by_box(), store.missing(), store.lost()
         said = {(box.site, box.node): box for box in store.boxes()}
     now_ms = _now_ms()
     rows: list[dict[str, Any]] = []
@@ -123,8 +131,12 @@ def show_boxes(args: argparse.Namespace) -> int:
                 "heard_s": None if box is None or box.state_ms is None else (now_ms - box.state_ms) / 1000,
                 "stored": came.stored if came else 0,
                 "highest_seq": came.highest_seq if came else 0,
-                "lost_and_reported": sum(h.to_seq - h.from_seq + 1 for h in holes if h.reported),
+                "lost_and_reported": told.get(key, 0),
                 "missing": sum(h.to_seq - h.from_seq + 1 for h in holes if not h.reported),
+                "waiting": _total(state.get("backlog")),
+                "without_receipts_of": sorted(
+                    filter(None, map(name_of, _keys(state.get("silent_consumers"))))
+                ),
                 "late": came.late if came else 0,
                 "longest_delay_s": None
                 if came is None or came.longest_ms is None
@@ -143,10 +155,24 @@ def _box_line(row: dict[str, Any]) -> str:
         if row["longest_delay_s"] is None
         else f", at most {row['longest_delay_s']:.0f} s after it happened"
     )
+    lost = "an unknown number" if row["lost_and_reported"] is None else row["lost_and_reported"]
+    waiting = f"; {row['waiting']} wait on the box" if row["waiting"] else ""
+    if row["without_receipts_of"]:
+        waiting += f", which gets no receipts from {', '.join(row['without_receipts_of'])}"
     return (
         f"{row['box']}: {there}, {heard}; {row['stored']} events up to number {row['highest_seq']}{delay};"
-        f" {row['missing']} missing, {row['lost_and_reported']} lost and reported, {row['late']} out of order"
+        f" {row['missing']} missing, {lost} lost and reported, {row['late']} out of order{waiting}"
     )
+
+
+def _keys(found: object) -> list[Any]:
+    return list(found) if isinstance(found, dict) else []
+
+
+def _total(backlog: object) -> int | None:
+    """Return how many events a box says that it still has, None where it says nothing of the kind."""
+    counts = list(backlog.values()) if isinstance(backlog, dict) else []
+    return sum(counts) if counts and all(type(one) is int and one >= 0 for one in counts) else None
 
 
 def show_gaps(args: argparse.Namespace) -> int:
@@ -157,7 +183,11 @@ def show_gaps(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found]))
     else:
         for one in found:
-            told = "reported by the box" if one.reported else "NOT REPORTED (or still on its way)"
+            told = (
+                "reported by the box (lost, or left out)"
+                if one.reported
+                else "NOT REPORTED (or still on its way)"
+            )
             print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {told}")
         if not found:
             print("nothing is missing")
@@ -167,7 +197,7 @@ def show_gaps(args: argparse.Namespace) -> int:
 def show_roster(args: argparse.Namespace) -> int:
     """Print the names of references; with a file, take its names over first."""
     people = {} if args.file is None else read_roster(args.file)
-    with closing(store_of(args)) as store:
+    with closing(store_of(args, make=args.file is not None)) as store:
         changed = store.import_roster(people, replace=args.replace) if args.file is not None else []
         names = store.roster()
     if args.json:
@@ -175,8 +205,7 @@ def show_roster(args: argparse.Namespace) -> int:
             json.dumps([{"reference": ref, "name": names[ref]} for ref in sorted(names)], ensure_ascii=False)
         )
     elif args.file is None:
-        for ref in sorted(names):
-            print(f"{ref:32} {names[ref]}")
+        print("\n".join(f"{ref:32} {names[ref]}" for ref in sorted(names)) or "the roster is empty")
     else:
         print(f"{len(people)} names taken over; the roster has {len(names)}")
         for ref, old, new in changed:

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from surface.database import EVENT_COLUMNS, VERSION, SurfaceError, Unstorable, newer_schema
+from surface.database import (
+    EVENT_COLUMNS,
+    VERSION,
+    VIEWS,
+    SurfaceError,
+    Unstorable,
+    newer_schema,
+    not_there,
+    sql_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +34,17 @@ _INSERT: Final = (
 
 
 class SqliteDatabase:
-    """The store in the file at `path`, made if it is not there.
+    """The store in the file at `path`, made if it is not there and `make` says so.
 
     Raises:
-        SurfaceError: it cannot be opened, or is of a newer version.
+        SurfaceError: it cannot be opened, is of a newer version, or is not there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self._path = path
         with self._translated():
+            if not make and not path.exists():
+                raise not_there(str(path))
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
@@ -48,11 +58,16 @@ class SqliteDatabase:
         if found == VERSION:
             return
         with self.transaction():  # the version is read again: another consumer may have been quicker
-            for version in range(self._version() + 1, VERSION + 1):
-                sql = resources.files("surface").joinpath(f"schema_v{version}.sql").read_text("utf-8")
-                for statement in sql.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={version}")
+            found = self._version()
+            for version in range(found + 1, VERSION + 1):
+                self._execute(f"schema_v{version}.sql")
+            if found < VERSION:
+                self._execute(VIEWS)
+                self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _execute(self, name: str) -> None:
+        for statement in sql_of(name).split(";\n"):
+            self._db.execute(statement)
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])

@@ -29,6 +29,7 @@ _MUSTER: Final = (
 _STATE: Final = (
     "INSERT INTO node (site, node, state, state_ms) VALUES (:site, :node, :text, :at_ms)"
     " ON CONFLICT (site, node) DO UPDATE SET state = excluded.state, state_ms = excluded.state_ms"
+    " WHERE node.state IS NULL OR node.state <> excluded.state"
 )
 _BOOT: Final = (
     "INSERT INTO boot (site, node, boot, offset_ms, seq) VALUES (:site, :node, :boot, :offset_ms, :seq)"
@@ -130,23 +131,25 @@ class BoxEvents:
     late: int
 
 
-def open_store(where: str, *, password: str | None = None) -> Store:
+def open_store(where: str, *, password: str | None = None, make: bool = True) -> Store:
     """Return the store at `where`: a ``postgresql://`` URL, or the path of an SQLite file.
+
+    Without `make` it must be there: whoever reads a new one would be told that nobody is in the mine.
 
     Raises:
         ConfigError: the URL cannot be used, or its driver is not installed.
-        SurfaceError: the store cannot be opened, or is of a newer version.
+        SurfaceError: the store cannot be opened, is of a newer version, or is not there.
     """
     scheme, separator, _ = where.partition("://")
     if separator:
         from surface.postgres import SCHEMES, PostgresDatabase, address_of
 
         if scheme in SCHEMES:
-            return Store(PostgresDatabase(address_of(where), password=password))
+            return Store(PostgresDatabase(address_of(where), password=password, make=make))
         raise SurfaceError(f"no store is known as {scheme}://", fix="a path, or postgresql://...")
     from surface.sqlite import SqliteDatabase
 
-    return Store(SqliteDatabase(Path(where)))
+    return Store(SqliteDatabase(Path(where), make=make))
 
 
 class Store:
@@ -188,7 +191,10 @@ class Store:
             self._db.run(_LEFT, **of_box, **moment)
 
     def say(self, said: Iterable[Said]) -> None:
-        """Keep what boxes say about themselves, in one commit; an older muster changes nothing."""
+        """Keep what boxes say about themselves, in one commit.
+
+        An older muster changes nothing; the very same state is what the broker has kept, not a word of now.
+        """
         with self._db.transaction():
             for one in said:
                 of_box = {"site": one.site, "node": one.node, "text": one.text, "at_ms": one.at_ms}
@@ -237,6 +243,16 @@ class Store:
             for site, node, begin, end in self._db.run(_HOLES)
             for first, last, told in _pieces(begin, end, reported.get((site, node), ()))
         ]
+
+    def lost(self) -> dict[tuple[str, str], int | None]:
+        """Return how many events each box reported lost; None where it cannot know."""
+        return {
+            (site, node): int(lost) if known else None
+            for site, node, lost, known in self._db.run(
+                "SELECT site, node, coalesce(sum(lost), 0), count(*) = count(lost) FROM gap"
+                " GROUP BY site, node"
+            )
+        }
 
     def rows(self, sql: str) -> Sequence[Sequence[Any]]:
         """Return what a query of the reader's own finds; see the schema's files for the tables."""

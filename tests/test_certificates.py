@@ -96,9 +96,9 @@ def test_the_surface_gives_nothing_to_a_broker_that_it_cannot_believe(
     broker = place.broker(which)
     tls = TlsOptions(ca_file=place.mine.cert)
     with structlog.testing.capture_logs() as lines, consuming(place.folder, broker.port, tls) as consumer:
-        wait_until(lambda: len([one for one in lines if one["event"] == "not_connected"]) > 1, timeout=40)
+        wait_until(lambda: len([one for one in lines if one["event"] == "link_down"]) > 1, timeout=40)
         assert not consumer._subscribed
-    assert all(said in one["reason"] for one in lines if one["event"] == "not_connected"), lines
+    assert all(said in one["reason"] for one in lines if one["event"] == "link_down"), lines
 
 
 def test_the_surface_shows_its_own_certificate_to_whom_it_believes(place: Place) -> None:
@@ -111,6 +111,7 @@ def test_the_surface_shows_its_own_certificate_to_whom_it_believes(place: Place)
                 time.sleep(1.0)
                 assert not consumer._subscribed
         assert "subscribed" not in [one["event"] for one in lines]
+        assert cert is not None or any("client certificate" in one.get("reason", "") for one in lines), lines
     cert, key = place.mine.issue("surface")
     tls = TlsOptions(ca_file=place.mine.cert, cert_file=cert, key_file=key)
     with consuming(place.folder, broker.port, tls) as consumer:
@@ -162,5 +163,5 @@ def test_two_consumers_of_one_name_put_each_other_out_and_lose_nothing(place: Pl
     watcher.close()
     assert {} == wanted
     assert 59 == one.stored + other.stored
-    ends = [line for line in lines if line["event"] == "disconnected"]
+    ends = [line for line in lines if line["event"] == "link_down"]
     assert 2 <= len(ends) < 60, len(ends)

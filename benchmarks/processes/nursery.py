@@ -5,12 +5,14 @@
     whoever kills --(one JSON line a start)--> nursery --fork--> box, surface, ...
 
 A fresh interpreter needs most of a second of CPU time to import what it needs; a fork of one that has done so
-needs milliseconds. Each child is a process of its own and dies like any other.
+needs milliseconds. Each child is a process of its own and dies like any other; the nursery ends with whoever
+kills, and the children with the nursery, so that a run that is itself killed leaves none behind.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib
 import json
 import os
@@ -24,6 +26,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _POLL_S: Final = 0.005
+#: Of prctl(2): the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Forked:
@@ -99,10 +103,9 @@ class Nursery:
         return self._process
 
     def close(self) -> None:
-        """End the parent; children go on until they are ended."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait(10)
+        """End the parent, and with it the children that are still there."""
+        if self._process is not None:
+            self._process.communicate(timeout=10)
             self._process = None
 
 
@@ -114,13 +117,17 @@ def main() -> None:
     from benchmarks.processes import box
     from surface import cli
 
+    libc = ctypes.CDLL(None, use_errno=True)
     works: dict[str, Any] = {"box": box.main, "surface": cli.main}
     importlib.import_module("surface.consumer")  # which its command line imports only when it is used
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         request = json.loads(line)
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it ended in between
+                os._exit(1)
             _live(works[request["what"]], request["words"], request["output"])
         print(pid, flush=True)
 

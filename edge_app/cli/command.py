@@ -65,8 +65,13 @@ def _keygen(args: argparse.Namespace) -> int:
 
 def _sign(args: argparse.Namespace) -> int:
     from edge_app.commands.keys import read_private
-    from edge_app.commands.signed import sign_command
+    from edge_app.commands.signed import MAX_VALID_MS, sign_command
 
+    if not 0 < args.valid_s * 1000 <= MAX_VALID_MS:
+        raise ConfigError(
+            f"--valid-s {args.valid_s} is nothing that a box takes",
+            fix=f"1 to {MAX_VALID_MS // 1000} seconds",
+        )
     now_ms = time.time_ns() // 1_000_000
     key_id, private = read_private(args.key)
     try:

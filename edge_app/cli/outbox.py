@@ -134,9 +134,11 @@ def _drain(args: argparse.Namespace, options: Any) -> int:
     import dataclasses
 
     from edge_app.clock import SystemClock, boot_id
+    from edge_app.delivery.database import must_exist
     from edge_app.delivery.event import EnvelopeContext
     from edge_app.delivery.service import Delivery
 
+    must_exist(options.outbox.path)
     context = EnvelopeContext(site=options.site, node=options.node, boot=boot_id())
     unthrottled = dataclasses.replace(options, history_per_s=None)
     delivery = Delivery(options=unthrottled, context=context, clock=SystemClock())
@@ -163,8 +165,10 @@ def _drain(args: argparse.Namespace, options: Any) -> int:
 
 
 def _purge(args: argparse.Namespace, options: Any) -> int:
+    from edge_app.delivery.database import must_exist
     from edge_app.delivery.outbox import Outbox
 
+    must_exist(options.outbox.path)
     if not args.yes:
         raise ConfigError(
             "purge deletes events that nobody has received", fix="add --yes if that is what you want"
@@ -174,5 +178,8 @@ def _purge(args: argparse.Namespace, options: Any) -> int:
         count = outbox.purge()
     finally:
         outbox.close()
-    print(f"{count} events deleted; the loss will be reported to the mine as a gap event")
+    if count:
+        print(f"{count} events deleted; the loss will be reported to the mine as a gap event")
+    else:
+        print("nothing waits; nothing was deleted")
     return 0

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
+SPARKPLUG_PATTERN: Final = r"^[^+#/\x00-\x1f\x7f]{1,64}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Positive = Annotated[float, Field(gt=0)]

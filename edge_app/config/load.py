@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from edge_app.config.schema import NAME_PATTERN, Config
+from edge_app.config.base import NAME_PATTERN, SPARKPLUG_PATTERN
+from edge_app.config.schema import Config
 from edge_app.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -171,7 +172,10 @@ _PLAIN_WORDS = {
     "model_attributes_type": "give keys and values, indented under it",
     "dict_type": "give keys and values, indented under it",
 }
-_PATTERNS = {NAME_PATTERN: "use 1 to 32 letters, digits, _ or -"}
+_PATTERNS = {
+    NAME_PATTERN: "use 1 to 32 letters, digits, _ or -",
+    SPARKPLUG_PATTERN: "use 1 to 64 characters, none of them + # or /",
+}
 
 
 def _problem(detail: ErrorDetails, lines: Mapping[Location, int], tree: Mapping[str, Any]) -> Problem:

@@ -13,14 +13,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from edge_app.config import plane
-from edge_app.config.base import NAME_PATTERN, Name, Positive, Section, Share, refuse_twins
+from edge_app.config.base import SPARKPLUG_PATTERN, Name, Positive, Section, Share, refuse_twins
 from edge_app.config.places import CardsConfig, PortalConfig, PresenceConfig, ZoneConfig
 
-__all__ = ["NAME_PATTERN", "CameraConfig", "Config", "PortalConfig"]
+__all__ = ["CameraConfig", "Config", "PortalConfig"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 #: Part of a Sparkplug topic: no separator, no wildcard, no control character.
-SparkplugId = Annotated[str, Field(pattern=r"^[^+#/\x00-\x1f\x7f]{1,64}$")]
+SparkplugId = Annotated[str, Field(pattern=SPARKPLUG_PATTERN)]
 
 
 class Box(Section):

@@ -78,10 +78,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     Raises:
         OutboxError: there is none, or it cannot be read.
     """
-    if not path.exists():
-        raise OutboxError(
-            f"there is no outbox at {path}", fix="start the daemon once, or check delivery.outbox"
-        )
+    must_exist(path)
     with translated(path):
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
         try:
@@ -90,6 +87,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def must_exist(path: Path) -> None:
+    """Look whether there is an outbox at `path`, for whoever would otherwise begin an empty one.
+
+    Raises:
+        OutboxError: there is none.
+    """
+    if not path.exists():
+        raise OutboxError(
+            f"there is no outbox at {path}", fix="start the daemon once, or check delivery.outbox"
+        )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -208,7 +208,7 @@ class Link:
             self._client = client
             was_up = self._serve(client, broker)
         except (OSError, ssl.SSLError, ValueError, DsrError) as error:
-            self._reason = self._reason or _said(error)
+            self._reason = self._reason or why_not(error)
         except Exception as error:  # noqa: BLE001 - a broker's bytes must not end this thread
             _LOG.exception("link_failed", broker=broker.name)
             self._reason = f"{type(error).__name__}: {error}"
@@ -315,10 +315,10 @@ class Link:
                 _LOG.error("subscription_refused", topic=topic, reason=str(code))
 
     def _disconnected(
-        self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
+        self, _client: mqtt.Client, _data: Any, flags: Any, code: Any, _properties: Any
     ) -> None:
         if not self._reason:
-            self._reason = str(code)
+            self._reason = why_ended(flags, code, stood=self._up)
 
 
 def _message(conn: int, message: mqtt.MQTTMessage) -> Message:
@@ -340,7 +340,17 @@ def _close(client: mqtt.Client) -> None:
         _LOG.debug("socket_did_not_close", exc_info=True)
 
 
-def _said(error: Exception) -> str:
+def why_ended(flags: Any, code: Any, *, stood: bool) -> str:
+    """Return in words why a connection ended; the library has none where the broker has none."""
+    if flags.is_disconnect_packet_from_server or str(code) != "Unspecified error":
+        return str(code)
+    if stood:
+        return "connection lost"
+    return "the broker hung up before it answered: does it want TLS on this port, or a client certificate?"
+
+
+def why_not(error: Exception) -> str:
+    """Return in words why a connection could not be made."""
     if isinstance(error, DsrError):
         return error.what
     if isinstance(error, ConnectionRefusedError):

@@ -250,10 +250,14 @@ class Outbox(Tables):
             wreck.close()
         had = before[0][0] if before and isinstance(before[0][0], int) else None
         lost = None if had is None or had < kept else had - kept
+        used = max(self._first_free(fresh=False) - 1, self._ceiling.value)
         with translated(self.path), transaction(self._db):
+            # Up to `used`: a consumer must not wait for numbers that are only left out.
             if lost != 0:
-                self._ledger(first, last, lost, "corrupt_file", {})
-            self._never_again_below(max(self._first_free(fresh=False) - 1, self._ceiling.value))
+                self._ledger(first, max(last, used), lost, "corrupt_file", {})
+            elif used > last:
+                self._ledger(last + 1, used, 0, "corrupt_file", {})
+            self._never_again_below(used)
         self._db.close()
         complete(self.path)
         settle(self.path)

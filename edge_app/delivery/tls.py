@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from edge_app.clock import WallQuality
 from edge_app.delivery.options import CheckDates
 from edge_app.errors import ConfigError
+from edge_app.secret_files import refuse_open
 
 if TYPE_CHECKING:
     from edge_app.delivery.options import TlsOptions
@@ -36,8 +37,10 @@ def context_for(options: TlsOptions, *, quality: WallQuality) -> ssl.SSLContext:
         quality: how far the wall clock is to be believed now.
 
     Raises:
-        ConfigError: a certificate or key cannot be read.
+        ConfigError: a certificate or key cannot be read, or others than its owner may read the key.
     """
+    if options.key_file is not None:
+        refuse_open(options.key_file, what="the private key")
     try:
         context = ssl.create_default_context(cafile=None if options.ca_file is None else str(options.ca_file))
         if options.cert_file is not None:

@@ -19,6 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_app.delivery.link import why_ended
 from edge_app.delivery.tls import context_for
 from edge_app.errors import LinkError
 from edge_app.secret_files import read_secret
@@ -178,8 +179,8 @@ class Connection:
                 _LOG.error("subscription_refused", topic=topic, reason=str(code))
         self.ready = True
 
-    def _disconnected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        self.reason = self.reason or str(code)
+    def _disconnected(self, _client: Any, _data: Any, flags: Any, code: Any, _properties: Any) -> None:
+        self.reason = self.reason or why_ended(flags, code, stood=self.ready)
 
     def _message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         if len(self.arrived) < _INBOX:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from edge_app.delivery.link import why_not
 from edge_app.errors import DsrError
 from edge_app.sparkplug.bdseq import BdSeq
 from edge_app.sparkplug.codec import PayloadError, decode_command, require_protobuf
@@ -103,6 +104,7 @@ class SparkplugPlane:
         self._boxed_ns: int | None = None
         self._again: set[str | None] = set()
         self._born_at = 0.0
+        self._told = ""
         self._stopping = threading.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, guards nothing
         self.status = SparkplugStatus()
@@ -187,20 +189,29 @@ class SparkplugPlane:
             walk = self._serve(connection, broker, bdseq)
             if walk or self._stopping.is_set():
                 connection.goodbye(born=self._node.born)
+                if walk:
+                    self.status.last_error = f"primary host {self._options.primary_host} is not online"
             elif connection.reason is not None:
                 self.status.last_error = connection.reason
         except (OSError, ssl.SSLError, ValueError, DsrError) as error:
-            self.status.last_error = error.what if isinstance(error, DsrError) else str(error)
+            self.status.last_error = why_not(error)
         except Exception as error:  # noqa: BLE001 - a broker's bytes, or a mistake of ours, end a connection only
             self._fault(error)
         finally:
             if connection is not None:
                 connection.close()
-            if self.status.connected and not self._stopping.is_set():
-                _LOG.warning("sparkplug_down", broker=broker.name, reason=self.status.last_error)
+            if not self._stopping.is_set() and (self.status.connected or not walk):
+                self._say_down(broker)
             self._node.unborn()
             self.status.connected = self.status.born = False
         return walk
+
+    def _say_down(self, broker: BrokerOptions) -> None:
+        """Log why there is no session; a broker that stays away is one line, not one line an attempt."""
+        reason = f"{broker.name}: {self.status.last_error}"
+        tell = _LOG.warning if self.status.connected or reason != self._told else _LOG.debug
+        tell("sparkplug_down", broker=broker.name, reason=self.status.last_error)
+        self._told = reason
 
     def _connect(self, broker: BrokerOptions, bdseq: int) -> Connection:
         topics = self._node.topics

@@ -209,6 +209,8 @@ def test_purge_wants_a_yes_and_is_reported_as_a_gap(
     assert 2 == main(["outbox", "purge", "--config", str(path)])
     assert 0 == main(["outbox", "purge", "--yes", "--config", str(path)])
     assert "events deleted" in capsys.readouterr().out
+    assert 0 == main(["outbox", "purge", "--yes", "--config", str(path)])
+    assert "nothing was deleted" in capsys.readouterr().out
     watcher = Watcher(broker.port)
     delivery = owner_of(path)
     wait_until(lambda: any(e["kind"] == "gap" for e in watcher.events()), what="a gap event")
@@ -221,9 +223,11 @@ def test_purge_wants_a_yes_and_is_reported_as_a_gap(
 def test_outbox_that_is_not_there_is_a_clear_error(
     config: Callable[[int], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not a traceback."""
-    assert 6 == main(["outbox", "status", "--config", str(config(free_port()))])
-    assert "there is no outbox at" in capsys.readouterr().err
+    """Not a traceback, and nobody begins an empty one to say of it that it is empty."""
+    path = config(free_port())
+    for words in (["status"], ["drain"], ["purge", "--yes"]):
+        assert 6 == main(["outbox", *words, "--config", str(path)])
+        assert "there is no outbox at" in capsys.readouterr().err
 
 
 def test_help_of_every_verb_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,5 +206,8 @@ def test_signing_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "verb must match" in capsys.readouterr().err
     assert 2 == main([*common, "--verb", "engine", "--arg", "novalue"])
     assert "NAME=VALUE" in capsys.readouterr().err
+    for seconds in ("0", "86401"):
+        assert 2 == main([*common, "--verb", "muster", "--valid-s", seconds])
+        assert "1 to 86400 seconds" in capsys.readouterr().err
     assert 0 == main([*common, "--verb", "engine", "--arg", "n=-5", "--arg", "t=true", "--arg", "s=a=b"])
     assert {"n": "-5", "t": True, "s": "a=b"} == json.loads(capsys.readouterr().out)["args"]

@@ -122,6 +122,10 @@ def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None
         (("[{host: 127.0.0.1}]", "here"), "delivery.brokers (line 7): received 'here'; give a list"),
         (("path: clip.mp4", "path: 3"), "cameras[0].source.path (line 5): received 3; give a path, as text"),
         (("{site: mine-1, node: box-01}", "3"), "box (line 1): received 3; give keys and values"),
+        (
+            ("delivery:", "sparkplug: {group_id: a/b}\ndelivery:"),
+            "received 'a/b'; use 1 to 64 characters, none of them + # or /",
+        ),
     ],
 )
 def test_one_mistake_gives_its_key_its_line_and_the_fix(

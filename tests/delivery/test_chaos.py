@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
 from benchmarks.chaos.table import Row, counted, not_done, print_table
-from benchmarks.processes.nursery import NURSERY
+from benchmarks.processes.nursery import Nursery
 from benchmarks.rig import FaultProxy, Watcher, order_violations, violations, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from benchmarks.rig import Mosquitto
     from edge_app.delivery.service import Delivery
@@ -123,12 +123,17 @@ def test_broker_that_says_quota_exceeded_gets_everything_later(
 
 
 def test_forked_process_prints_where_it_was_told_and_dies_when_killed(tmp_path: Path) -> None:
-    """A box that can reach no broker runs until it is killed, and leaves no zombie."""
-    output = tmp_path / "out"
-    words = ["--outbox", str(tmp_path / "box.db"), "--port", "1", "--ledger", str(tmp_path / "ledger")]
-    box = NURSERY.fork("box", words, output=output)
-    wait_until(lambda: output.exists() and output.read_bytes() == b"ready\n", timeout=30, what="start")
-    assert box.is_alive()
-    box.kill()
-    box.wait(10)
-    assert not box.is_alive()
+    """A box that can reach no broker runs until it is killed, and leaves no zombie, or the nursery ends."""
+    nursery, boxes = Nursery(), []
+    for name in ("a", "b"):
+        output = tmp_path / name
+        words = ["--outbox", f"{output}.db", "--port", "1", "--ledger", f"{output}.ledger"]
+        boxes.append(nursery.fork("box", words, output=output))
+        wait_until(lambda to=output: to.exists() and to.read_bytes() == b"ready\n", timeout=30, what="start")
+    assert boxes[0].is_alive()
+    boxes[0].kill()
+    boxes[0].wait(10)
+    assert boxes[1].is_alive()
+    nursery.close()
+    left = Path(f"/proc/{boxes[1].pid}/stat")
+    wait_until(lambda: not left.exists() or ") Z " in left.read_text(encoding="ascii"), what="the end of all")

@@ -9,13 +9,13 @@ import pytest
 
 from benchmarks.rig import Watcher, order_violations, wait_until
 from edge_app.delivery.options import ConsumerOptions
-from edge_app.delivery.receipts import make_receipt
+from tests.delivery.consumer import EVENTS, Consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.rig import Arrival, Mosquitto
+    from benchmarks.rig import Mosquitto
     from edge_app.delivery.service import Delivery
     from edge_app.records import Event
 
@@ -24,32 +24,6 @@ if TYPE_CHECKING:
     Events = Callable[..., Event]
 
 pytestmark = pytest.mark.mosquitto
-EVENTS = "mine/+/v1/+/evt/#"
-
-
-class Consumer:
-    """A consumer with a key; it receipts when told to, or, `at_once`, everything as it comes."""
-
-    def __init__(self, port: int, *, name: str = "surface", key: str = "ab", at_once: bool = False) -> None:
-        self._name, self._key, self._at_once = name, bytes.fromhex(key * 32), at_once
-        self._hold: list[Watcher] = []
-        self.watcher = Watcher(port, topic=EVENTS, hook=self._got, persistent=True)
-        self._hold.append(self.watcher)
-        for arrival in list(self.watcher.arrivals):
-            self._got(arrival)
-
-    def _got(self, arrival: Arrival) -> None:
-        if self._at_once and self._hold:
-            self.receipt([arrival.event["id"]], token=arrival.token)
-
-    def receipt(self, ids: list[str], *, token: bytes | None = None, by: Watcher | None = None) -> None:
-        """Receipt `ids`, as if they had come with `token`, through `by` (its own connection if None)."""
-        payload = make_receipt(key=self._key, site="north", node="box-1", consumer=self._name, ids=ids)
-        (by or self.watcher).publish("mine/north/v1/box-1/rcpt", payload, token=token)
-
-    def tests(self) -> list[int]:
-        """Return the numbers of the test events that came, each once."""
-        return list(dict.fromkeys(e["seq"] for e in self.watcher.events() if e["kind"] == "test"))
 
 
 def test_every_connection_marks_its_events_with_another_token(

@@ -18,12 +18,13 @@ from edge_app.delivery.spool import put
 from edge_app.delivery.uuid7 import Uuid7Maker
 from edge_app.errors import OutboxError, OutboxLocked
 from edge_app.records import CameraState, PersonSeen, PresenceSnapshot
+from tests.delivery.consumer import Consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.rig import Arrival, Mosquitto
+    from benchmarks.rig import Mosquitto
     from edge_app.delivery.service import Delivery
     from edge_app.records import Event
 
@@ -38,22 +39,6 @@ BASE = "mine/north/v1/box-1"
 def kinds(watcher: Watcher) -> list[str]:
     """Return the kinds that arrived, in order, without the clock's."""
     return [event["kind"] for event in watcher.events() if event["kind"] != "time_fix"]
-
-
-def receipting(port: int, key_file: Path, *, consumer: str = "surface", **options: Any) -> Watcher:
-    """Return a watcher that receipts every event at once."""
-    key = bytes.fromhex(key_file.read_text(encoding="ascii").strip())
-    holder: list[Watcher] = []
-
-    def hook(arrival: Arrival) -> None:
-        if "/evt/" in arrival.topic and holder:
-            ids = [arrival.event["id"]]
-            payload = make_receipt(key=key, site="north", node="box-1", consumer=consumer, ids=ids)
-            holder[0].publish(f"{BASE}/rcpt", payload)
-
-    watcher = Watcher(port, hook=hook, **options)
-    holder.append(watcher)
-    return watcher
 
 
 def test_committed_events_arrive_in_order_and_leave_the_outbox(
@@ -289,7 +274,7 @@ def test_receipting_consumer_drains_a_backlog_in_order(
         recorder.submit(event("presence" if number % 5 == 0 else "sighting"))
     recorder.stop()
     mosquitto(port=port)
-    watcher = receipting(port, key_file)
+    watcher = Consumer(port, at_once=True, tokens=False).watcher
     delivery = deliver(port, consumers=(consumer,), receipt_window=100, receipt_timeout_s=20.0)
     wait_until(
         lambda: delivery.status().connects == 1 and delivery.status().waiting == 0,

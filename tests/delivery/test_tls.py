@@ -11,6 +11,7 @@ from benchmarks.authority import Authority
 from benchmarks.rig import wait_until
 from edge_app.clock import SystemClock, WallQuality, WallTime
 from edge_app.delivery.options import BrokerOptions, CheckDates, TlsOptions
+from edge_app.delivery.tls import context_for
 from edge_app.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,3 +155,11 @@ def test_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
     """They go together."""
     with pytest.raises(ConfigError, match="both cert_file and key_file"):
         TlsOptions(cert_file=tmp_path / "a.crt")
+
+
+def test_private_key_that_others_may_read_is_refused(authority: Authority) -> None:
+    """As every other secret is, whichever connection uses it."""
+    cert, key = authority.issue("box-01")
+    key.chmod(0o640)
+    with pytest.raises(ConfigError, match=r"private key .* may be read by others .*0640"):
+        context_for(TlsOptions(cert_file=cert, key_file=key), quality=WallQuality.SYNC)

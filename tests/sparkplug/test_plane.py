@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from benchmarks.rig import Mosquitto, free_port, wait_until
 from edge_app.clock import SystemClock
@@ -287,14 +288,19 @@ def test_an_outage_is_told_afterwards_as_history(start: Start, tap: Tap, host: S
 
 
 def test_an_unreachable_broker_delays_nobody(start: Start) -> None:
-    """Whoever reports to the plane returns at once, and its stop is quick."""
-    plane = start(free_port())
-    began = time.monotonic()
-    for n in range(5000):
-        plane.observe(sighting(score=n / 10_000))
+    """Whoever reports to the plane returns at once, its stop is quick, and one line says what is wrong."""
+    with structlog.testing.capture_logs() as said:
+        plane = start(free_port())
+        began = time.monotonic()
+        for n in range(5000):
+            plane.observe(sighting(score=n / 10_000))
 
-    assert time.monotonic() - began < 2.0
-    assert plane.stop(5)
+        assert time.monotonic() - began < 2.0
+        wait_until(lambda: len(said) >= 3, what="three attempts")
+        assert plane.stop(5)
+    down = [one for one in said if one["event"] == "sparkplug_down"]
+    assert ["warning", "debug", "debug"] == [one["log_level"] for one in down[:3]]
+    assert "refused: nothing listens there" == down[0]["reason"]
 
 
 def test_what_cannot_be_read_is_a_fault_of_its_own(start: Start, host: SparkplugHost) -> None:

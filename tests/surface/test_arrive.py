@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_app.delivery.event import KINDS
-from surface.arrive import Refused, event_of, muster_of, state_of
+from surface.arrive import Refused, event_of, muster_of, said_at, state_of
 
 MUSTER = {
     "v": 1,
@@ -78,3 +78,20 @@ def test_states_and_musters_speak_of_their_own_box() -> None:
     for site in ("a b", "ä", "x" * 33, ""):
         with pytest.raises(Refused):
             state_of(json.dumps({**state, "site": site}).encode(), site=site, node="box-07")
+
+
+@pytest.mark.parametrize(
+    ("wall_ms", "quality", "at_ms"),
+    [
+        (400, "sync", 400),
+        (400, "holdover", 900),
+        (None, "none", 900),
+        (2000, "sync", 900),
+        ("4", "sync", 900),
+    ],
+)
+def test_what_a_broker_has_kept_is_as_old_as_a_disciplined_clock_says(
+    wall_ms: Any, quality: str, at_ms: int
+) -> None:
+    """Never younger than its arrival; without such a clock nobody knows better than the arrival."""
+    assert at_ms == said_at({"wall_ms": wall_ms, "wall_quality": quality}, 900)

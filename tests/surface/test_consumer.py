@@ -10,10 +10,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import BoxProcess, Watcher, order_violations, wait_until
 from surface.cli import main
+from surface.consumer import Consumer, ConsumerSettings
 from surface.store import open_store
 from tests.surface.conftest import arrived
 
@@ -143,3 +145,13 @@ def test_hostile_messages_stop_nothing(broker: Mosquitto, tmp_path: Path, key: P
     surface.stop()
     assert surface.refused() > 20
     watcher.close()
+
+
+def test_a_box_without_a_key_is_said_once(tmp_path: Path) -> None:
+    """It is never receipted, so it forgets nothing: nothing else would tell why."""
+    told = ConsumerSettings(host="h", port=1883, consumer="surface", site="+", keys={"box-01": b"k" * 32})
+    with closing(open_store(str(tmp_path / "s.db"))) as store, structlog.testing.capture_logs() as said:
+        consumer = Consumer(settings=told, store=store)
+        for node in ("box-01", "box-02", "box-02"):
+            consumer._send_receipt("north", node, [])
+    assert [("no_key", "box-02")] == [(one["event"], one["node"]) for one in said]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,13 +14,11 @@ from edge_app.cli.people_text import roster_csv, roster_json
 from edge_app.errors import ConfigError
 from surface.cli import build_parser, main, read_keys, settings_from
 from surface.reports import read_roster
-from surface.store import Said
+from surface.store import Said, open_store
 from tests.surface.conftest import BOTH, arrived
 from tests.surface.test_muster import say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from surface.store import Store
 
 PEOPLE = (("card-1", "Li, Wei"), ("card-2", 'Ann "A" Neil'))
@@ -35,24 +36,66 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
 ) -> None:
     """A silent box, numbers that are missing or lost, what came out of order, and who was where."""
     say(store, "box-07", ("card-1", "drift", 0), online=False)
-    store.say([Said("north", "box-07", '{"online": false, "reason": "lost"}', 1)])
-    store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4)])
+    state = {"online": False, "reason": "lost", "backlog": {"alarm": 0, "sighting": 7}}
+    store.say(
+        [Said("north", "box-07", json.dumps({**state, "silent_consumers": {"scada": 5, "\x1b": 5}}), 1)]
+    )
+    store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4, lost=1)])
     text = shown(capsys, "boxes", "--db", where)
     assert "north/box-07: SILENT (lost)" in text
     assert "4 events up to number 9" in text
-    assert "3 missing, 2 lost and reported, 1 out of order" in text
+    assert "3 missing, 1 lost and reported, 1 out of order; 7 wait on the box" in text
+    assert text.endswith("which gets no receipts from scada\n")
     (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))
-    assert (3, 2, 1, True) == tuple(row[k] for k in ("missing", "lost_and_reported", "late", "silent"))
+    assert (3, 1, 1, True) == tuple(row[k] for k in ("missing", "lost_and_reported", "late", "silent"))
 
     lines = shown(capsys, "gaps", "--db", where, status=1).splitlines()
-    assert "north/box-07: 3..4  reported by the box" == lines[0]
+    assert "north/box-07: 3..4  reported by the box (lost, or left out)" == lines[0]
     assert "NOT REPORTED" in lines[1]
     assert 3 == len(json.loads(shown(capsys, "gaps", "--json", "--db", where, status=1)))
+    store.add([arrived(10, kind="gap", from_seq=5, to_seq=5, lost=None)])
+    assert "an unknown number lost and reported" in shown(capsys, "boxes", "--db", where)
 
     assert "card-1" in (text := shown(capsys, "muster", "--db", where))
     assert "BOX SILENT" in text
     assert "box north/box-07 is not there" in text
     assert 1 == json.loads(shown(capsys, "muster", "--json", "--db", where))["headcount"]
+
+
+@BOTH
+def test_what_was_never_heard_is_not_an_empty_mine(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped store is an error and is not made; one without boxes, or a box without a muster, is said."""
+    for verb in ("muster", "boxes", "gaps", "roster"):
+        shown(capsys, verb, "--db", where, status=6)
+    assert "://" in where or not Path(where).exists()
+    with closing(open_store(where)) as store:
+        assert "nobody knows who is in the mine" in shown(capsys, "muster", "--db", where)
+        assert 0 == json.loads(shown(capsys, "muster", "--json", "--db", where))["boxes"]
+        store.say([Said("north", "box-07", '{"online": true}', 1)])
+    text = shown(capsys, "muster", "--exit", "gate-9", "--exit", "box-07", "--db", where)
+    assert "box north/box-07 sent no muster" in text
+    assert 1 == text.count("--exit")
+    assert "--exit gate-9 is no box" in text
+
+
+@BOTH
+def test_events_that_were_carried_are_stored_once(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The very bytes; what is no event is told by its line; what comes over the broker is known then."""
+    file, events = tmp_path / "events.jsonl", [arrived(1), arrived(2)]
+    file.write_bytes(b"".join(one.body + b"\n" for one in events) + b'{"v": 1}\n' + b"x" * 400_000)
+    text = shown(capsys, "import", str(file), "--db", where, status=1)
+    assert "2 stored, 0 known already, " in text
+    assert "line 3: " in text
+    with closing(open_store(where)) as store:
+        assert [one.body for one in events] == [
+            bytes(body) for (body,) in store.rows("SELECT body FROM event ORDER BY seq")
+        ]
+        assert 1 == store.add([*events, arrived(3)])
+    file.write_bytes(events[0].body)
+    assert "0 stored, 1 known already, 0 refused" in shown(capsys, "import", str(file), "--db", where)
+    shown(capsys, "import", str(tmp_path / "nowhere"), "--db", where, status=2)
 
 
 @pytest.mark.parametrize(("suffix", "write"), [("csv", roster_csv), ("json", roster_json)])
@@ -106,6 +149,28 @@ def test_keys_are_read_by_box_and_must_be_closed_to_others(tmp_path: Path, key: 
     (folder / "default").chmod(0o644)
     with pytest.raises(ConfigError, match="may be read by others"):
         read_keys(folder)
+    (folder / "box-01.key").touch()
+    with pytest.raises(ConfigError, match=r"box-01\.key is named as no box can be"):
+        read_keys(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--broker", ""], "not a broker: ''"),
+        (["--broker", "mqtt://h"], "without mqtt://"),
+        (["--broker", "::1"], r"\[IPV6\]:PORT"),
+        (["--broker", "h:0"], "not a broker"),
+        (["--broker", "h:65536"], "not a broker"),
+        (["--broker", "h", "--password-file", "p"], "without --username"),
+        (["--broker", "h", "--ca-file", "nowhere.pem"], "TLS files cannot be used"),
+    ],
+)
+def test_what_no_connection_could_use_is_said_before_one_is_tried(words: list[str], said: str) -> None:
+    """Otherwise the consumer would try for ever, or leave a password out."""
+    with pytest.raises(ConfigError) as raised:
+        settings_from(build_parser().parse_args(["run", *words, "--keys", "k", "--db", "x"]))
+    assert re.search(said, str(raised.value))
 
 
 @pytest.mark.parametrize("option", ["--site", "--node", "--consumer", "--share"])
@@ -124,6 +189,9 @@ def test_several_consumers_share_events_and_nothing_else(tmp_path: Path, key: Pa
     (tmp_path / "keys" / "default").chmod(0o600)
     words = ["run", "--broker", "h:1885", "--keys", str(tmp_path / "keys"), "--db", "x", "--site", "m1"]
     alone = settings_from(build_parser().parse_args(words))
+    assert ("h", 1885) == (alone.host, alone.port)
+    v6 = settings_from(build_parser().parse_args([*words, "--broker", "[fe80::1]"]))
+    assert ("fe80::1", 1883) == (v6.host, v6.port)
     assert ("mine/m1/v1/+/evt/#", "mine/m1/v1/+/state", "mine/m1/v1/+/muster") == alone.filters
     shared = settings_from(build_parser().parse_args([*words, "--share", "a"]))
     assert "$share/dsr-surface-surface/mine/m1/v1/+/evt/#" == shared.filters[0]

@@ -137,8 +137,8 @@ def _judged(answers: _Answers, wanted: list[str]) -> _Answers:
 
 
 _SILENT_FIX: Final = (
-    "check that the port is the broker's MQTT port, that TLS is set where the broker wants it, "
-    "and that the broker speaks MQTT 5 (mosquitto 1.6 or newer)"
+    "check that the port is the broker's MQTT port, that TLS is set where the broker wants it (cert_file and "
+    "key_file, if it asks for the box's certificate), and that it speaks MQTT 5 (mosquitto 1.6 or newer)"
 )
 
 
@@ -148,6 +148,7 @@ def _client(
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
+    from edge_app.delivery.link import why_ended
     from edge_app.secret_files import read_secret
 
     client = mqtt.Client(
@@ -175,8 +176,8 @@ def _client(
     def on_subscribe(_client: Any, _data: Any, _mid: Any, codes: Any, _properties: Any) -> None:
         answers.subscriptions = [str(code) for code in codes]
 
-    def on_disconnect(_client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        answers.closed = str(code)
+    def on_disconnect(_client: Any, _data: Any, flags: Any, code: Any, _properties: Any) -> None:
+        answers.closed = why_ended(flags, code, stood=True)
 
     client.on_connect, client.on_subscribe, client.on_disconnect = on_connect, on_subscribe, on_disconnect
     return client
