@@ -154,9 +154,12 @@ def test_one_person_and_evaluation_people_are_refused(
     """However good the pictures are."""
     said = _refused(folder, centerface, capsys, "--people", "p0")
     assert "REFUSED [one-person] 9 of 9" in said
-    (tmp_path / "judges").write_text("p3\nsomebody\n")
+    (tmp_path / "judges").write_text("p3\n\nsomebody p0\n")
     said = _refused(folder, centerface, capsys, "--held-out", str(tmp_path / "judges"))
     assert "REFUSED [overlap] 1 people are also evaluation people (p3)" in said
+    (tmp_path / "splits.json").write_text("[]")
+    said = _refused(folder, centerface, capsys, "--splits", str(tmp_path / "splits.json"))
+    assert "the evaluation people cannot be read" in said
 
 
 def test_missing_and_empty_folders_say_what_to_do(
