@@ -10,7 +10,7 @@ need one -- batches, the cache, the refusal of a cache of other weights -- is in
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from calibration.collect import batch_of, require_normalised
 from calibration.emit import parse_cache, read_cache
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-#: Say so wherever this is used.
-RUN_ON_DEVICE: Final = False
 
 
 class Upload(Protocol):

@@ -109,8 +109,9 @@ def _people(args: argparse.Namespace) -> tuple[list[str] | None, list[str] | Non
             splits = json.loads(args.splits.read_bytes())
             held_out = [name for key, names in splits.items() if key.endswith("_test") for name in names]
         if args.held_out:
-            held_out = [*(held_out or []), *args.held_out.read_text(encoding="utf-8").split()]
-    except (OSError, ValueError) as error:
+            lines = args.held_out.read_text(encoding="utf-8").splitlines()
+            held_out = [*(held_out or []), *(line.strip() for line in lines if line.strip())]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"the evaluation people cannot be read: {error}", fix="check --splits, --held-out"
         ) from error

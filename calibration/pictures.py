@@ -22,6 +22,8 @@ from calibration.ash import coal_ash
 from edge_app.errors import PhotoError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     Image = npt.NDArray[np.uint8]
@@ -113,6 +115,11 @@ class PictureFolder:
         if not found:
             raise PhotoError(f"{self.path} holds no MF pictures", fix=_LAYOUT_FIX)
         return sorted(found, key=lambda picture: picture.key)
+
+    def misplaced(self, pictures: Iterable[Picture]) -> list[str]:
+        """Return the picture files that none of `pictures`, all of this folder, is read from, sorted."""
+        used = {picture.file for picture in pictures}
+        return [name for name in self.names if name.lower().endswith(SUFFIXES) and name not in used]
 
     def _arranged(self) -> list[Picture]:
         found = []

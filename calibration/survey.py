@@ -94,10 +94,15 @@ def survey(
     Raises:
         PhotoError: the folder holds no picture of `people`, or a picture cannot be read.
     """
-    pictures = [p for p in folder.pictures() if people is None or p.person in people]
+    everything = folder.pictures()
+    pictures = [p for p in everything if people is None or p.person in people]
     if not pictures:
         raise PhotoError(f"{folder.path} has no picture of the people asked for", fix="check --people")
     entries, samples, dropped = _cut(folder, choose(pictures, count, seed=seed), detector)
+    dropped += [
+        f"{name}: neither PERSON/LEVEL/POSE with LEVEL one of {', '.join(LEVELS)} nor in manifest.json"
+        for name in folder.misplaced(everything)
+    ]
     repeated = {later: earlier for earlier, later in duplicates(samples)}
     for later, earlier in repeated.items():
         dropped.append(f"{entries[later].picture.key}: the same picture as {entries[earlier].picture.key}")

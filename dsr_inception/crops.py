@@ -102,8 +102,11 @@ def miner_crops(
 ) -> dict[str, MinerCrops]:
     """Return the crops of `chosen` for each of `LEVELS`.
 
+    Where no face is found under ash its place in the clean photo is taken, and where it is not found there
+    either, that of an average face in the manifest's box.
+
     Raises:
-        DataError: no face is found in a clean photo and none can be placed.
+        DataError: a photo cannot be read.
     """
     crops = {level: np.empty((len(chosen), CROP_SIZE, CROP_SIZE, 3), np.uint8) for level in LEVELS}
     found = {level: np.zeros(len(chosen), bool) for level in LEVELS}

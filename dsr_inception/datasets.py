@@ -167,15 +167,21 @@ class Splits:
         """Read ``splits.json`` beside or above the data folder.
 
         Raises:
-            DataError: it is missing, or a person is in development and test.
+            DataError: it is missing, does not name these people, or a person is in development and test.
         """
         for path in (folder / "splits.json", folder.parent / "splits.json"):
             if path.is_file():
-                content = json.loads(path.read_text())
                 names = ("celeba_development", "celeba_deep", "mf_development", "mf_test")
                 more = ("people_development", "people_test")
-                given = [content[name] for name in names] + [content.get(name, []) for name in more]
-                splits = cls(*(frozenset(people) for people in given))
+                try:
+                    content = json.loads(path.read_text(encoding="utf-8"))
+                    given = [content[name] for name in names] + [content.get(name, []) for name in more]
+                    splits = cls(*(frozenset(people) for people in given))
+                except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise DataError(
+                        f"{path} cannot be used: {error!r}; it holds a list of people for each of "
+                        f"{', '.join(names)}"
+                    ) from error
                 both = splits.mf_development & splits.mf_test
                 if both:
                     raise DataError(f"{path}: development and test share {sorted(both)}")

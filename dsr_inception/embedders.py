@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import cv2
 import numpy as np
 
+from dsr_inception.errors import DataError
 from edge_app.faces.preprocess import CROP_SIZE, normalise
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ DLIB_BOX: Final = (19, 48, 199, 229)
 DLIB_MEAN: Final = (122.782, 117.001, 104.298)
 DLIB_CHIP: Final = 150
 DLIB_WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1.dat"
+DLIB_POINTS: Final = "shape_predictor_5_face_landmarks.dat"
 
 
 class Embedder(Protocol):
@@ -70,6 +72,9 @@ class OnnxEmbedder:
         side: the input's side; the 224 crop is reduced to it.
         raw: give 0..255 where True, -1..1 where False.
         threads: of ONNX Runtime.
+
+    Raises:
+        DataError: the file is missing or no ONNX model.
     """
 
     def __init__(
@@ -77,7 +82,11 @@ class OnnxEmbedder:
     ) -> None:
         self.name = name
         self._side, self._raw = side, raw
-        self._session = _session(path, threads)
+        try:
+            self._session = _session(path, threads)
+        except Exception as error:  # ONNX Runtime's own errors have no common base
+            said = str(error).splitlines()[0]
+            raise DataError(f"{path} is no recogniser that ONNX Runtime can open: {said}") from error
         self._input = self._session.get_inputs()[0].name
         first = self._session.get_inputs()[0].shape[0]
         self._batch = first if isinstance(first, int) else BATCH
@@ -116,18 +125,29 @@ class DlibEmbedder:
         folder: holds ``dlib_face_recognition_resnet_model_v1.dat`` and
             ``shape_predictor_5_face_landmarks.dat`` of the package face-recognition-models 0.3.0 (CC0).
         threads: of ONNX Runtime.
+
+    Raises:
+        DataError: one of the two is missing or another file.
     """
 
     name = "dlib"
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        lacking = [name for name in (DLIB_WEIGHTS, DLIB_POINTS) if not (folder / name).is_file()]
+        if lacking:
+            raise DataError(
+                f"{folder} holds no {' and no '.join(lacking)}: give --dlib the folder of the package "
+                "face-recognition-models 0.3.0 that holds both (docs/training.md)"
+            )
         import dlib
 
         from dsr_inception.teacher import onnx_from_dlib
 
-        weights = folder / DLIB_WEIGHTS
-        self._session = _session(onnx_from_dlib(weights.read_bytes()), threads)
-        self._predictor = dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))
+        self._session = _session(onnx_from_dlib((folder / DLIB_WEIGHTS).read_bytes()), threads)
+        try:
+            self._predictor = dlib.shape_predictor(str(folder / DLIB_POINTS))
+        except RuntimeError as error:
+            raise DataError(f"{folder / DLIB_POINTS} is damaged: {error}; unpack it again") from error
         self._box = dlib.rectangle(*DLIB_BOX)
         self._chip = dlib.get_face_chip
 
@@ -222,7 +242,7 @@ def kept(folder: Path | None, key: str, make: Callable[[], npt.NDArray[Any]]) ->
 
 def all_embedders(
     model: Path,
-    data: Path,
+    data: Path | None,
     dlib_folder: Path | None,
     *,
     alone: bool = False,
@@ -235,15 +255,15 @@ def all_embedders(
 
     Args:
         model: our recogniser, .onnx.
-        data: the folder of face sets.
+        data: the folder of face sets, or None: without the peer.
         dlib_folder: of the ``.dat`` files, or None.
         alone: ours only.
         single: each also without the mirror image, named ``NAME, single crop``.
         cache: where vectors are kept between runs, or None.
     """
-    peer = data / "models" / "peer_mobilefacenet_y1.onnx"
+    peer = data / "models" / "peer_mobilefacenet_y1.onnx" if data is not None else None
     found: list[tuple[Embedder, Path]] = [(OnnxEmbedder(model, name=OURS), model)]
-    if peer.is_file() and not alone:
+    if peer is not None and peer.is_file() and not alone:
         found.append((OnnxEmbedder(peer, name="mobilefacenet-peer", side=112, raw=True), peer))
     if dlib_folder is not None and not alone:
         found.append((DlibEmbedder(dlib_folder), dlib_folder / DLIB_WEIGHTS))

@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
     import keras
 
-#: Environment for the process that trains: keep glibc from returning big tensors to the kernel.
-MALLOC_ENVIRONMENT = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TOP_PAD_": "268435456",
-}
-
 _BY_ONE: Final = [1, 1, 1, 1]
 
 

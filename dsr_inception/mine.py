@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from calibration.pictures import LEVELS, SUFFIXES, PictureFolder
+from calibration.pictures import LEVELS, PictureFolder
 from dsr_inception.crops import MinerCrops
 from dsr_inception.datasets import POSES, MinerPhoto
 from dsr_inception.errors import DataError
@@ -47,11 +47,9 @@ def checked_pictures(folder: PictureFolder) -> list[Picture]:
     wrong += [
         f"{p.file}: no such pose; the poses are {', '.join(POSES)}" for p in pictures if p.pose not in POSES
     ]
-    used = {p.file for p in pictures}
     wrong += [
         f"{name}: not PERSON/LEVEL/POSE with LEVEL one of {', '.join(LEVELS)}"
-        for name in folder.names
-        if name.lower().endswith(SUFFIXES) and name not in used
+        for name in folder.misplaced(pictures)
     ]
     seen: dict[str, str] = {}
     for picture in pictures:

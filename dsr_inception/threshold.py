@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dsr_inception.crops import LEVELS, degraded_crops
+from dsr_inception.errors import DataError
 from dsr_inception.metrics import template_scores, threshold_at
 
 if TYPE_CHECKING:
@@ -78,14 +79,16 @@ def choose_threshold(
     """Return the threshold for `vectors` of development people, (N, D) by condition; `people` is (N,).
 
     Raises:
-        ValueError: fewer than `REGISTERED` people have a photo more than are registered.
+        DataError: fewer than `REGISTERED` people have a photo more than are registered.
     """
     names, owner = np.unique(people, return_inverse=True)
     counts = np.bincount(owner)
     able = np.flatnonzero(counts > ENROLLED)
     if len(able) < REGISTERED:
-        msg = f"need {REGISTERED} people with more than {ENROLLED} photos; received {len(able)}"
-        raise ValueError(msg)
+        raise DataError(
+            f"need {REGISTERED} people with more than {ENROLLED} photos; received {len(able)}: add "
+            "development people to splits.json, or photos of them"
+        )
     vectors = {**vectors, PASSAGE: pool_views([found for name, found in vectors.items() if name != CLEAN])}
     rng = np.random.default_rng(seed)
     impostors: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in vectors}

@@ -2,7 +2,7 @@
 
 The run is driven by wall-clock time, because a shared two-core machine gives no promise of steps: each
 phase of the recipe ends at its share of the minutes, and the learning rate follows the same clock. A
-checkpoint is written every few minutes and on SIGTERM -- weights, optimiser, moving averages, time
+checkpoint is written every few minutes, on SIGTERM and on Ctrl-C -- weights, optimiser, moving averages, time
 used -- aside and renamed; `resume` goes on from it. A loss that is no number stops the run and names
 the batch's photos. The weights that leave are exponential moving averages, restarted with every
 phase, since weights of different input sides must not be averaged.
@@ -21,6 +21,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from dsr_inception import network
 from dsr_inception.batches import Batches, upright_crops
 from dsr_inception.embedders import KerasEmbedder
 from dsr_inception.errors import TrainingError
+from dsr_inception.run_record import CHECKPOINT
 from dsr_inception.step import Learner
 from dsr_inception.targets import rotation_between
 
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from dsr_inception.recipe import Phase, Recipe
     from dsr_inception.targets import Targets
 
-CHECKPOINT: Final = "checkpoint.npz"
 SAVE_EVERY: Final = 150.0
 LOG_EVERY: Final = 20.0
 FLOOR: Final = 0.02
@@ -179,9 +180,11 @@ class Trainer:
     # -- the run ----------------------------------------------------------------------------------
 
     def run(self) -> Path:
-        """Train until the recipe's time is used or SIGTERM comes; return the path of the weights."""
+        """Train until the recipe's time is used, SIGTERM or Ctrl-C; return the path of the weights."""
         batches = Batches(self._pixels, self.phase, seed=self.recipe.seed + self.progress.steps)
-        before = signal.signal(signal.SIGTERM, self._on_signal)
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         started, used = time.monotonic(), self.progress.seconds
         saved = logged = started
         pending: list[npt.NDArray[np.float32]] = []
@@ -199,9 +202,15 @@ class Trainer:
                     self.save()
                     saved = now
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             batches.close()
+        if pending:
+            seconds = max(time.monotonic() - logged, 1e-3)
+            self._log(np.mean(pending, axis=0), (self.progress.pictures - pictures) / seconds)
         self.save()
+        if self._stopped:
+            _log.info("stopped by a signal: `dsr-train resume --out %s` goes on from here", self.folder)
         return self.write_weights()
 
     def _on_signal(self, *_: object) -> None:
@@ -241,7 +250,7 @@ class Trainer:
         """Go on from the folder's checkpoint.
 
         Raises:
-            TrainingError: there is none, or it is another network's.
+            TrainingError: there is none, it is damaged, or it is another network's.
         """
         path = self.folder / CHECKPOINT
         try:
@@ -250,8 +259,11 @@ class Trainer:
                     for i, variable in enumerate(values):
                         variable.assign(kept[f"{key}{i}"])
                 self.progress = Progress(**json.loads(str(kept["progress"])))
-        except (OSError, KeyError, ValueError) as error:
-            raise TrainingError(f"{path} cannot be resumed: {error}. Start again with `pretrain`") from error
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
+            raise TrainingError(
+                f"{path} cannot be resumed: {error}. Move it away and start again with `pretrain`, from the "
+                "weights beside it with --init"
+            ) from error
 
     def start_from(self, path: Path) -> None:
         """Take over the weights of a recogniser in `path`, .keras; optimiser and clock stay fresh.

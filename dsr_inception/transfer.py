@@ -73,11 +73,11 @@ class JointModel(keras.Model):  # type: ignore[misc]
         """Return the joint loss of a batch; in training, move the centres towards it."""
         del x, sample_weight
         feature, logits = y_pred["feature"], y_pred["logits"]
-        loss = losses.softmax_loss(logits, y)
-        if self.centre_weight:
-            loss += self.centre_weight * losses.centre_loss(feature, y, self.centres)
-            if training:
-                self.centres.assign(losses.moved_centres(feature, y, self.centres, self.alpha))
+        if not self.centre_weight:
+            return losses.softmax_loss(logits, y)
+        loss = losses.joint_loss(logits, feature, y, self.centres, self.centre_weight)
+        if training:
+            self.centres.assign(losses.moved_centres(feature, y, self.centres, self.alpha))
         return loss
 
 

@@ -42,7 +42,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--size", type=_size, metavar="WxH", help="a detector's picture, pixels: multiples of 32 (640x384)"
     )
-    parser.add_argument("--max-batch", type=int, default=8, help="faces at once, at most (default: 8)")
+    parser.add_argument("--max-batch", type=_batch, default=8, help="faces at once, at most (default: 8)")
     parser.add_argument("--workspace", type=int, metavar="MIB", help="memory for the builder's tactics")
     parser.add_argument(
         "--cache", type=Path, help="folder of the timing cache (default: that of the engines)"
@@ -53,8 +53,20 @@ def add_parser(subparsers: SubParsers) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
+    import argparse
+
+    width, by, height = text.lower().partition("x")
+    if not (by and width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 640x384; received {text!r}")
     return int(width), int(height)
+
+
+def _batch(text: str) -> int:
+    import argparse
+
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of faces above 0; received {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

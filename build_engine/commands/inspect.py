@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
         layers = [layer_of(row) for row in json.loads(table.read_text(encoding="utf-8"))]
         graph = args.graph.read_bytes() if args.graph else None
     except OSError as error:
-        raise ModelError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise ModelError(
+            f"{error.filename} cannot be read: {error.strerror}",
+            fix="give the manifest of an engine, as `dsr-engine build` prints it",
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{table} is no layer table: {error}", fix="build the engine again") from error
     if args.layers:

@@ -41,9 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
         train.add_argument(
             "--dlib", type=Path, required=True, help="folder of dlib's .dat files: the teacher"
         )
-        train.add_argument("--init", type=Path, help="start from these weights (.keras), optimiser fresh")
-        train.add_argument("--minutes", type=float, help="instead of the recipe's")
-        train.add_argument("--photos", type=int, help="only the first so many: a first look")
+        train.add_argument("--minutes", type=float, help="instead of the recipe's; `resume` keeps them")
+        train.add_argument("--photos", type=int, help="only the first so many: a first look; kept as well")
+        if name == "pretrain":
+            train.add_argument("--init", type=Path, help="begin with these weights (.keras), optimiser fresh")
 
     _add_finetune(commands)
     _add_measuring(commands)
@@ -70,9 +71,7 @@ def _add_measuring(commands: Any) -> None:
     choose = commands.add_parser("threshold", help="choose the acceptance threshold on development people")
     choose.add_argument("--model", type=Path, default=MODEL)
     choose.add_argument("--out", type=Path, help="write the choice as JSON, for build_engine.export")
-    choose.add_argument(
-        "--detector", type=Path, help="CenterFace manifest; adds the miner-face development people"
-    )
+    choose.add_argument("--detector", type=Path, help="CenterFace manifest, for the miner-face people")
 
     measure = commands.add_parser("evaluate", help="measure, beside the peer and dlib's embedder")
     measure.add_argument("--model", type=Path, default=MODEL)

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Measure what ``--only`` says and print it; with ``--out``, into ``evaluation.json``."""
     import logging
 
-    from dsr_inception.datasets import Splits, data_folder
     from dsr_inception.report import Report
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = data_folder(arguments.data)
-    run = _Run(arguments, folder, Splits.load(folder))
+    run = _Run(arguments)
+    if not run.own_alone:
+        _ = run.splits  # what is missing is said now, not after the first part's hours
     for part in PARTS:
         if part not in arguments.only:
             continue
@@ -130,26 +131,48 @@ def _machine() -> str:
 class _Run:
     """What the parts of one `evaluate` share; each part fills `report`."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path, splits: Splits) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         from dsr_inception.embedders import file_hash
         from dsr_inception.report import Report
 
-        self.arguments, self.folder, self.splits = arguments, folder, splits
+        self.arguments = arguments
+        #: A mine's own pictures are all that is measured: that needs no face sets and no split.
+        self.own_alone = arguments.mf is not None and set(arguments.only) == {"mf"}
         self.report: Report = Report()
         self.model_hash = file_hash(arguments.model) if arguments.model.is_file() else ""
         self._embedders: list[Embedder] = []
         self._miners: dict[str, MinerSet] = {}
         self._trunk: Trunk | None = None
 
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the face sets."""
+        from dsr_inception.datasets import data_folder
+
+        return data_folder(self.arguments.data)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who is for choices and who for figures."""
+        from dsr_inception.datasets import Splits
+
+        return Splits.load(self.folder)
+
     @property
     def embedders(self) -> list[Embedder]:
         """Ours and the comparisons."""
         from dsr_inception.embedders import all_embedders
+        from dsr_inception.errors import DataError
 
         if not self._embedders:
-            a = self.arguments
+            a, data = self.arguments, None
+            try:
+                data = self.folder
+            except DataError:
+                if not self.own_alone or a.data is not None:
+                    raise
             options: dict[str, Any] = {"alone": a.alone, "single": a.single, "cache": a.cache}
-            self._embedders = all_embedders(a.model, self.folder, a.dlib, **options)
+            self._embedders = all_embedders(a.model, data, a.dlib, **options)
         return self._embedders
 
     @property

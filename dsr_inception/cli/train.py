@@ -5,10 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from dsr_inception.errors import RecipeError, TrainingError
+from dsr_inception.run_record import CHECKPOINT, RunRecord, names_hash, record_of
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
+
+#: What is computed of the photos once and kept in the run's folder.
+PIXELS: Final = "photos.npy"
+TEACHER: Final = "teacher.npy"
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
@@ -23,35 +31,62 @@ def pretrain(arguments: argparse.Namespace) -> int:
     from dsr_inception.plots import training_curves
     from dsr_inception.recipe import load_recipe
     from dsr_inception.targets import make_targets, teacher_descriptors
-    from dsr_inception.training import Trainer
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    kept = arguments.out / "recipe.yaml"
+    resume, kept = arguments.command == "resume", arguments.out / "recipe.yaml"
+    before = record_of(arguments.out, resume=resume)
     recipe = load_recipe(arguments.recipe or kept)
-    if arguments.minutes:
-        recipe = dataclasses.replace(recipe, minutes=arguments.minutes)
+    minutes = arguments.minutes
+    if resume and minutes is None and arguments.recipe is None:
+        minutes = before.minutes
+    if minutes is not None:
+        recipe = dataclasses.replace(recipe, minutes=minutes)
+    count = before.photos if resume and arguments.photos is None else arguments.photos
+    if count is not None and count < 1:
+        raise RecipeError(f"--photos must be above 0; received {count}")
     folder = data_folder(arguments.data)
     celeba = celeba_photos(folder)
-    chosen = training_photos(celeba.photos, Splits.load(folder))[: arguments.photos]
+    chosen = training_photos(celeba.photos, Splits.load(folder))[:count]
     require_classes(chosen, least=1)
+    names = [p.file for p in chosen]
+    teacher = DlibEmbedder(arguments.dlib)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    _keep_record(arguments.out, before, RunRecord(photos=count, minutes=minutes, names=names_hash(names)))
     if arguments.recipe and arguments.recipe.resolve() != kept.resolve():
         shutil.copyfile(arguments.recipe, kept)
-    pixels = decoded(celeba, chosen, arguments.out / "photos.npy")
-    teacher = DlibEmbedder(arguments.dlib)
-    descriptors = teacher_descriptors(teacher, celeba, chosen, arguments.out / "teacher.npy")
+    from dsr_inception.training import Trainer  # TensorFlow: after everything that can be wrong at once
+
+    pixels = decoded(celeba, chosen, arguments.out / PIXELS)
+    descriptors = teacher_descriptors(teacher, celeba, chosen, arguments.out / TEACHER)
     targets = make_targets(descriptors, chosen, whiten=recipe.loss.whiten)
-    names = [p.file for p in chosen]
     trainer = Trainer(recipe=recipe, pixels=pixels, names=names, targets=targets, folder=arguments.out)
-    if arguments.command == "resume":
+    if resume:
         trainer.restore()
     elif arguments.init:
         trainer.start_from(arguments.init)
     print(trainer.run())
     log = arguments.out / "log.csv"
-    write_scalars(arguments.out, rows_of(log, step="step"))
-    print(training_curves(log, arguments.out / "log.png"))
+    if log.is_file():  # a run that was stopped before its first step has none
+        write_scalars(arguments.out, rows_of(log, step="step"))
+        print(training_curves(log, arguments.out / "log.png"))
     return 0
+
+
+def _keep_record(folder: Path, before: RunRecord, now: RunRecord) -> None:
+    """Write down what the run is told, and drop what was computed of other photos before a run began.
+
+    Raises:
+        TrainingError: a run that has begun would go on with other photos.
+    """
+    if before.names not in {None, now.names}:
+        if (folder / CHECKPOINT).is_file():
+            raise TrainingError(
+                f"these are not the photos that the run in {folder} began with (--photos {before.photos}); "
+                "give the same --photos, --data and splits.json, or begin another run with `pretrain`"
+            )
+        for name in (PIXELS, TEACHER):
+            (folder / name).unlink(missing_ok=True)
+    now.save(folder)
 
 
 def finetune(arguments: argparse.Namespace) -> int:
@@ -63,7 +98,6 @@ def finetune(arguments: argparse.Namespace) -> int:
     from dsr_inception.closed import deep_selection, enter_closed
     from dsr_inception.datasets import Splits, data_folder
     from dsr_inception.embedders import file_hash
-    from dsr_inception.errors import TrainingError
     from dsr_inception.finetune import train_upper, write_log
     from dsr_inception.plots import training_curves
     from dsr_inception.recipe import load_closed_recipe

@@ -395,3 +395,10 @@ def test_command_builds_and_inspects(
     assert "f2_depthwise (depthwise)" in text
     assert 4 == main(["inspect", str(manifest), "--graph", str(models / "small.qdq-fp32.onnx")])
     assert "is not what" in capsys.readouterr().err
+    for wrong, said in (
+        (["--max-batch", "0"], "faces above 0; received '0'"),
+        (["--size", "640"], "640x384"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([*build, *wrong])
+        assert said in capsys.readouterr().err

@@ -122,7 +122,7 @@ def _refused(folder: Path, centerface: Path, capsys: pytest.CaptureFixture[str],
 def test_three_pictures_are_refused(
     demo_photos: Mapping[str, Path], centerface: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit status 2, every reason on its own line, nothing written."""
+    """Exit status 2, every reason on its own line, nothing written; a picture in no known place is named."""
     for name in ("obama", "biden", "astronaut"):
         (tmp_path / "s" / name / "clean").mkdir(parents=True)
         image = cv2.imread(str(demo_photos[name]))
@@ -130,6 +130,9 @@ def test_three_pictures_are_refused(
     said = _refused(tmp_path / "s", centerface, capsys)
     for code in ("consent", "too-few", "few-people", "few-poses", "levels"):
         assert f"REFUSED [{code}]" in said
+    (tmp_path / "s" / "obama" / "clean").rename(tmp_path / "s" / "obama" / "dusty")
+    said = _refused(tmp_path / "s", centerface, capsys)
+    assert "left out: obama/dusty/front.jpg: neither PERSON/LEVEL/POSE with LEVEL one of clean" in said
 
 
 def test_black_pictures_are_refused(
@@ -154,9 +157,12 @@ def test_one_person_and_evaluation_people_are_refused(
     """However good the pictures are."""
     said = _refused(folder, centerface, capsys, "--people", "p0")
     assert "REFUSED [one-person] 9 of 9" in said
-    (tmp_path / "judges").write_text("p3\nsomebody\n")
+    (tmp_path / "judges").write_text("p3\n\nsomebody p0\n")
     said = _refused(folder, centerface, capsys, "--held-out", str(tmp_path / "judges"))
     assert "REFUSED [overlap] 1 people are also evaluation people (p3)" in said
+    (tmp_path / "splits.json").write_text("[]")
+    said = _refused(folder, centerface, capsys, "--splits", str(tmp_path / "splits.json"))
+    assert "the evaluation people cannot be read" in said
 
 
 def test_missing_and_empty_folders_say_what_to_do(

@@ -93,13 +93,17 @@ def test_one_image_classes_are_named() -> None:
 
 
 def test_person_in_both_splits_is_refused(small_set: Path) -> None:
-    """A person for choices must not be reported on."""
+    """A person for choices must not be reported on; a file cut short or without a list says what it holds."""
     path = small_set / "splits.json"
     content = json.loads(path.read_text())
     content["mf_test"] = ["a"]
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"development and test share \['a'\]"):
         ds.Splits.load(small_set)
+    for broken in ('{"celeba_development": [', "[]", '{"celeba_development": []}'):
+        path.write_text(broken)
+        with pytest.raises(DataError, match=r"splits.json cannot be used: .*; it holds a list of people for"):
+            ds.Splits.load(small_set)
 
 
 def test_lfw_pairs_are_read(make_tar: Any, tmp_path: Path) -> None:

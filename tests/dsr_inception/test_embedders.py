@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from dsr_inception.embedders import Kept, Mirrored, OnnxEmbedder, Single, kept, unit
+from dsr_inception.embedders import (
+    DLIB_WEIGHTS,
+    DlibEmbedder,
+    Kept,
+    Mirrored,
+    OnnxEmbedder,
+    Single,
+    kept,
+    unit,
+)
+from dsr_inception.errors import DataError
 from edge_app.embedding.recogniser import Recogniser
 from edge_app.engines.golden import golden_pictures
 
@@ -50,6 +61,15 @@ def test_mirrored_is_the_unit_mean_of_both_views() -> None:
     np.testing.assert_allclose([1, 1, 1], np.linalg.norm(found, axis=1), atol=1e-6)
     plain = [_Left().embed(c) for c in (crops, crops[:, :, ::-1])]
     np.testing.assert_allclose(unit(plain[0] + plain[1]), found, atol=1e-6)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """A recogniser that is not there or is none, and a folder without the teacher, are no tracebacks."""
+    with pytest.raises(DataError, match=r"none.onnx is no recogniser that ONNX Runtime can open"):
+        OnnxEmbedder(tmp_path / "none.onnx", name="ours")
+    (tmp_path / DLIB_WEIGHTS).write_bytes(b"")
+    with pytest.raises(DataError, match=r"holds no shape_predictor_5_face_landmarks.dat: give --dlib"):
+        DlibEmbedder(tmp_path)
 
 
 def test_single_says_that_it_sees_one_crop() -> None:

@@ -53,7 +53,7 @@ def test_threshold_needs_people_with_photos_to_spare() -> None:
     """Six people with more photos than are registered, or an error that says how many there are."""
     vectors, people = _conditions(0.5)
     few = people < "p03"
-    with pytest.raises(ValueError, match="need 6 people with more than 4 photos; received 3"):
+    with pytest.raises(DataError, match="need 6 people with more than 4 photos; received 3"):
         th.choose_threshold({k: v[few] for k, v in vectors.items()}, people[few])
 
 

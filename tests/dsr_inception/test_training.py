@@ -125,8 +125,12 @@ def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest
 def test_missing_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     """Resuming without a checkpoint, or from weights of something else, says what to do."""
     trainer = _trainer(tmp_path)
-    with pytest.raises(TrainingError, match=r"cannot be resumed.*Start again with `pretrain`"):
+    with pytest.raises(TrainingError, match=r"cannot be resumed.*start again with `pretrain`"):
         trainer.restore()
+    for damaged in (b"", b"PK\x03\x04 cut short"):
+        (tmp_path / "checkpoint.npz").write_bytes(damaged)
+        with pytest.raises(TrainingError, match="cannot be resumed"):
+            trainer.restore()
     np.savez(tmp_path / "checkpoint.npz", w0=np.zeros(3))
     with pytest.raises(TrainingError, match="cannot be resumed"):
         trainer.restore()

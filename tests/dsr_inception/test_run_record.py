@@ -1,0 +1,51 @@
+"""A folder holds one run: it is neither written over nor gone on with by other photos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dsr_inception import cli
+from dsr_inception.cli import train
+from dsr_inception.errors import TrainingError
+from dsr_inception.run_record import CHECKPOINT, RECORD, RunRecord, names_hash, record_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_record_is_read_again_and_its_absence_is_no_fault(tmp_path: Path) -> None:
+    """Runs from before there were records go on as they did; a damaged one is named."""
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    assert RunRecord() == record_of(tmp_path, resume=True)
+    told = RunRecord(photos=200, minutes=0.5, names=names_hash(["a/1", "a/2"]))
+    told.save(tmp_path)
+    assert told == record_of(tmp_path, resume=True)
+    (tmp_path / RECORD).write_text("{")
+    with pytest.raises(TrainingError, match=r"run.json cannot be used"):
+        record_of(tmp_path, resume=True)
+
+
+def test_second_run_in_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pretrain` leaves a checkpoint alone; `resume` without one says how to begin; both at once."""
+    words = ["--out", str(tmp_path), "--dlib", "none", "--recipe", "none.yaml"]
+    assert 2 == cli.main(["resume", *words])
+    assert "begin with `pretrain`" in capsys.readouterr().err
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    assert 2 == cli.main(["pretrain", *words])
+    assert "holds a run already: go on with `resume`" in capsys.readouterr().err
+
+
+def test_other_photos_are_refused_by_a_run_and_computed_anew_without_one(tmp_path: Path) -> None:
+    """What was computed of other photos is not taken for these; a run that has begun keeps its own."""
+    before, now = RunRecord(photos=2, names="those"), RunRecord(photos=2, names="these")
+    (tmp_path / train.TEACHER).write_bytes(b"theirs")
+    train._keep_record(tmp_path, RunRecord(), before)
+    assert (tmp_path / train.TEACHER).is_file()
+    train._keep_record(tmp_path, before, now)
+    assert not (tmp_path / train.TEACHER).exists()
+    assert now == record_of(tmp_path, resume=False)
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"not the photos that the run .* began with \(--photos 2\)"):
+        train._keep_record(tmp_path, now, before)
