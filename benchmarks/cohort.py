@@ -12,16 +12,13 @@ Run as ``python -m benchmarks.cohort``; it needs the research data, and says so 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.poses import ROOT, embedded
-from benchmarks.vision import data_folder
+from benchmarks.research import data_or_word, embedded, parser_for
 from dsr_inception.crops import aligned_crops, degraded_crops, miner_crops, own_ash
 from dsr_inception.datasets import PhotoSet, Splits, miner_photos
 from edge_app.embedding.recogniser import Recogniser
@@ -32,6 +29,8 @@ from edge_app.identity.passage import pooled, views_of_photo
 from edge_app.identity.snapshot import GallerySnapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dsr_inception.datasets import Photo
     from edge_app.faces.detect import Detector
 
@@ -113,13 +112,8 @@ def named(
 
 def main() -> int:
     """Print the table; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "dsr_inception.json")
-    parser.add_argument("--detector", type=Path, default=ROOT / ".cache" / "models" / "centerface.json")
-    args = parser.parse_args()
-    data = data_folder()
+    args, data = parser_for(__doc__).parse_args(), data_or_word()
     if data is None:
-        print("cohort: the research data is not here (DSR_DATA): nothing measured")
         return 0
     recogniser, splits = Recogniser.open(args.model), Splits.load(data)
     photos = PhotoSet(data, "celeba_train")

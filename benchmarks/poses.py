@@ -16,16 +16,14 @@ the box's (``--model``).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.vision import data_folder
+from benchmarks.research import data_or_word, embedded, parser_for
 from dsr_inception.crops import LEVELS, MinerCrops, degraded_crops, miner_crops, own_ash
 from dsr_inception.datasets import PhotoSet, Splits, miner_photos
 from dsr_inception.metrics import template_scores, threshold_at
@@ -36,6 +34,7 @@ from edge_app.faces.preprocess import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.floating]
     Vectors = npt.NDArray[np.float32]
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 REGISTERED: Final = 6
 FALSE_ACCEPTS: Final = 5e-3
 DRAWS: Final = 30
@@ -193,11 +191,6 @@ def _share(hits: Mapping[tuple[str, str], list[bool]], which: Callable[[tuple[st
     return float(np.mean(found)) if found else float("nan")
 
 
-def embedded(recogniser: Recogniser, crops: npt.NDArray[np.uint8]) -> Vectors:
-    """Return the vectors of (N, 224, 224, 3) uint8 RGB crops, (N, D)."""
-    return np.stack([one.vector for one in recogniser.embed(crops)])
-
-
 def miner_faces(data: Path, detector: Detector, recogniser: Recogniser, splits: Splits) -> Faces:
     """Return the development people's faces and the strangers'."""
     photos = PhotoSet(data, "mf_photos")
@@ -243,13 +236,8 @@ def _pose(detector: Detector, picture: npt.NDArray[np.uint8]) -> tuple[float, fl
 
 def main() -> int:
     """Print the table; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "dsr_inception.json")
-    parser.add_argument("--detector", type=Path, default=ROOT / ".cache" / "models" / "centerface.json")
-    args = parser.parse_args()
-    data = data_folder()
+    args, data = parser_for(__doc__).parse_args(), data_or_word()
     if data is None:
-        print("poses: the research data is not here (DSR_DATA): nothing measured")
         return 0
     recogniser = Recogniser.open(args.model)
     faces = miner_faces(data, CenterFace.open(args.detector), recogniser, Splits.load(data))

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +28,7 @@ from edge_app.identity.calibration import path_beside
 from edge_app.identity.gallery import Gallery
 from edge_app.identity.live import LiveMatcher
 from edge_app.identity.vote import IdentityStage
+from edge_app.inbox import Inbox
 from edge_app.recognise import RecogniseWorker
 from edge_app.records import Event
 from edge_app.stages import CameraEnded, FacesWorker, Slot
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from edge_app.config.schema import CameraConfig
     from edge_app.delivery.link import Message
     from edge_app.health.watchdog import StageHealth
-    from edge_app.records import CardReading, FrameFaces, Identity, PresenceSnapshot
+    from edge_app.records import FrameFaces, Identity
 
     Work = Callable[[Callable[[], bool]], None]
     Watch = Callable[[FrameFaces, Mapping[str, Identity]], None]
@@ -54,10 +53,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
-#: How long a muster that was asked for may take: the register is looked at once a second.
-_MUSTER_S: Final = 5.0
-#: Messages of card readings that may wait for the next second.
-_CARD_MESSAGES: Final = 1000
 _NS_PER_S: Final = 1_000_000_000
 #: Frames a second of the annotated video.
 _SHOW_FPS: Final = 12.5
@@ -95,11 +90,31 @@ class Parts:
         opener: Opener | None = None,
         stages: Callable[[], Sequence[StageHealth]] = tuple,
     ) -> None:
-        self._config = config
-        self._opener = opener
-        self._clock = clock
-        self._beat = beat
+        self._config, self._clock = config, clock
+        self._opener, self._beat = opener, beat
         self._show = ShowWriter(show, fps=_SHOW_FPS) if show else None
+        self._inbox = Inbox()
+        self._stages: list[FaceStage] = []
+        self._faces: Slot[FrameFaces | CameraEnded] = Slot()
+        self._open_models()
+        self._open_register()
+        self._open_delivery()
+        self._pulse = Pulse(folder=config.delivery.outbox.parent, counts=self._counts)
+        self._desk = self._make_desk(source)
+        self._delivery.start()
+        self._open_planes(stages)
+        self._presence = wiring.presence(
+            config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
+        )
+        page = None if self._page is None else self._page.status.saw
+        self._watchers = [one for one in (watch, page, self._film if show else None) if one is not None]
+        self._recognise = self._make_recognise({camera.name: camera.zone for camera in config.cameras})
+        if self._desk is not None:
+            self._desk.start()
+
+    def _open_models(self) -> None:
+        """Open detector and recogniser, the best engine that the store has."""
+        config = self._config
         self._detector = wiring.build_detector(config, weak=True)
         self._engines = wiring.engine_store(config)
         self._opening = wiring.open_recogniser(config, self._engines)
@@ -109,8 +124,24 @@ class Parts:
             store=self._engines,
             on_change=self._backend_changed,
         )
-        self._matcher = self._open_register()
+
+    def _open_register(self) -> None:
+        """Open the register of people, and the votes on tracks that stand on it."""
+        calibrated = self._config.recogniser.threshold is None
+        self._matcher = LiveMatcher(
+            gallery=Gallery(path=self._config.gallery.path),
+            model_sha256=self._recogniser.model_sha256,
+            preprocess_sha256=PREPROCESS_SHA256,
+            threshold=self._threshold(),
+            calibration_path=path_beside(self._config.gallery.path) if calibrated else None,
+            clock=self._clock,
+        )
         self._registered = self._matcher()
+        self._identity = IdentityStage(self._matcher, options=wiring.vote_options(self._config))
+
+    def _open_delivery(self) -> None:
+        """Open the outbox and the way to the broker, not yet started."""
+        config = self._config
         self._context = EnvelopeContext(
             site=config.box.site,
             node=config.box.node,
@@ -122,38 +153,27 @@ class Parts:
         self._delivery = Delivery(
             options=wiring.delivery_options(config),
             context=self._context,
-            clock=clock,
+            clock=self._clock,
             on_beat=lambda: self._beat("delivery"),
             on_command=self._command_arrived if config.commands.keys else None,
-            on_cards=self._cards_arrived if config.cards.listen else None,
+            on_cards=self._inbox.cards_arrived if config.cards.listen else None,
         )
-        self._muster_asked: queue.SimpleQueue[queue.SimpleQueue[PresenceSnapshot]] = queue.SimpleQueue()
-        self._cards: queue.Queue[tuple[CardReading, ...]] = queue.Queue(_CARD_MESSAGES)
-        self._configs: queue.SimpleQueue[tuple[Config, threading.Event]] = queue.SimpleQueue()
-        self._stages: list[FaceStage] = []
-        self._identity = IdentityStage(self._matcher, options=wiring.vote_options(config))
-        self._pulse = Pulse(folder=config.delivery.outbox.parent, counts=self._counts)
-        self._desk = self._make_desk(source)
-        self._delivery.start()
+
+    def _open_planes(self, stages: Callable[[], Sequence[StageHealth]]) -> None:
+        """Open what else tells the mine, where it is asked for: Sparkplug B and the status page."""
         self._sparkplug = extras.sparkplug_plane(
-            config,
-            clock=clock,
+            self._config,
+            clock=self._clock,
             standing_alarms=self._delivery.standing_alarms(),
             on_beat=lambda: self._beat("sparkplug"),
         )
-        zones = {camera.name: camera.zone for camera in config.cameras}
-        self._presence = wiring.presence(
-            config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
-        )
-        self._faces: Slot[FrameFaces | CameraEnded] = Slot()
         self._page = extras.status_page(
-            config, clock=clock, context=lambda: self._context, stages=stages, status=self._delivery.status
+            self._config,
+            clock=self._clock,
+            context=lambda: self._context,
+            stages=stages,
+            status=self._delivery.status,
         )
-        page = None if self._page is None else self._page.status.saw
-        self._watchers = [one for one in (watch, page, self._film if show else None) if one is not None]
-        self._recognise = self._make_recognise(zones)
-        if self._desk is not None:
-            self._desk.start()
 
     def works(self) -> dict[str, Work]:
         """Return what each stage does, by its name in the daemon's table; ``recognise`` is the last."""
@@ -237,18 +257,6 @@ class Parts:
         threshold = self._config.recogniser.threshold
         return self._recogniser.threshold if threshold is None else threshold
 
-    def _open_register(self) -> LiveMatcher:
-        return LiveMatcher(
-            gallery=Gallery(path=self._config.gallery.path),
-            model_sha256=self._recogniser.model_sha256,
-            preprocess_sha256=PREPROCESS_SHA256,
-            threshold=self._threshold(),
-            calibration_path=None
-            if self._config.recogniser.threshold is not None
-            else path_beside(self._config.gallery.path),
-            clock=self._clock,
-        )
-
     def _make_desk(self, source: Path | None) -> CommandDesk | None:
         return extras.command_desk(
             self._config,
@@ -257,8 +265,8 @@ class Parts:
             context=lambda: self._context,
             delivery=self._delivery,
             engines=self._engines,
-            muster_now=self._muster_now,
-            take_over=self._take_over,
+            muster_now=self._inbox.muster_now,
+            take_over=self._inbox.take_over,
             submit=self.submit,
         )
 
@@ -267,29 +275,9 @@ class Parts:
         if self._desk is not None:
             self._desk.arrived(message)
 
-    def _cards_arrived(self, readings: tuple[CardReading, ...]) -> None:
-        """Hand readings of cards to the ``recognise`` thread; more than it can take are dropped."""
-        with contextlib.suppress(queue.Full):
-            self._cards.put_nowait(readings)
-
-    def _muster_now(self) -> PresenceSnapshot | None:
-        """Have a muster published by the ``recognise`` thread, which keeps it; any other thread."""
-        answer: queue.SimpleQueue[PresenceSnapshot] = queue.SimpleQueue()
-        self._muster_asked.put(answer)
-        try:
-            return answer.get(timeout=_MUSTER_S)
-        except queue.Empty:
-            return None
-
-    def _take_over(self, config: Config) -> bool:
-        """Have the ``recognise`` thread take the live keys of `config`; any other thread."""
-        taken = threading.Event()
-        self._configs.put((config, taken))
-        return taken.wait(_MUSTER_S)
-
     def _take_configs(self) -> None:
-        for _ in range(self._configs.qsize()):
-            self._config, taken = self._configs.get()
+        for config, taken in self._inbox.configs():
+            self._config = config
             self._matcher.use_threshold(self._threshold())
             self._identity.use_options(wiring.vote_options(self._config))
             for stage in self._stages:
@@ -351,12 +339,12 @@ class Parts:
         self._take_configs()
         self._follow_register(now_ns)
         self._recogniser.tick(now_ns)
-        for _ in range(self._cards.qsize()):
-            self._presence.muster.cards(self._cards.get(), now_ns=now_ns)
+        for readings in self._inbox.cards():
+            self._presence.muster.cards(readings, now_ns=now_ns)
         now = self._presence.tick(now_ns)
         for event in (*now.events, *self._pulse.tick(now_ns)):
             self.submit(event)
-        asked = [self._muster_asked.get() for _ in range(self._muster_asked.qsize())]
+        asked = self._inbox.musters()
         if self._page is not None:
             self._page.status.muster(now.snapshot)
         self._delivery.publish_muster(now.snapshot, as_event=now.muster_due or bool(asked))

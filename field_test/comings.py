@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from field_test.scenario import LEVELS
-from field_test.traffic import Walk, views_of
+from field_test.traffic import Walk, with_views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,21 +44,17 @@ def _through(
     person: Person, camera: str, start: float, rng: np.random.Generator, *, ash: int, enters: bool
 ) -> Walk:
     towards = 1 if enters else -1
-    far, near, speed = (
-        float(rng.uniform(3.0, 3.6)),
-        float(rng.uniform(1.5, 1.7)),
-        float(rng.uniform(0.6, 0.9)),
-    )
-    return Walk(
+    far, near = float(rng.uniform(3.0, 3.6)), float(rng.uniform(1.5, 1.7))
+    walk = Walk(
         person=person,
         camera=camera,
         start=start,
-        speed=speed,
+        speed=float(rng.uniform(0.6, 0.9)),
         far=far,
         near=near,
         side=-towards * _BESIDE * far,
         to_side=towards * _BESIDE * near,
         ash=ash,
-        views=views_of(person, start, (far - near) / speed, rng, turns=False),
         out=towards,
     )
+    return with_views(walk, rng, turns=False)

@@ -49,7 +49,7 @@ class Walk:
     side: float
     to_side: float
     ash: int
-    views: tuple[tuple[float, View], ...] = field(repr=False)
+    views: tuple[tuple[float, View], ...] = field(default=(), repr=False)
     stop_at: float = 0.5
     stops: float = 0.0
     from_dark: bool = False
@@ -134,10 +134,8 @@ def _numbered(walk: Walk, number: int) -> Walk:
 
 def _written(one: PassageSpec, shot: Shot, people: People, rng: np.random.Generator) -> Walk:
     kind, number = one.who.split(":")
-    person = (people.registered if kind == "registered" else people.strangers)[int(number)]
-    moving = (one.far_m - one.near_m) / one.speed + one.stops_s
-    return Walk(
-        person=person,
+    walk = Walk(
+        person=(people.registered if kind == "registered" else people.strangers)[int(number)],
         camera=one.camera or shot.cameras[0].name,
         start=one.start_s,
         speed=one.speed,
@@ -146,14 +144,22 @@ def _written(one: PassageSpec, shot: Shot, people: People, rng: np.random.Genera
         side=one.side_m,
         to_side=one.to_side_m,
         ash=LEVELS.index(one.ash),
-        views=() if one.away else views_of(person, one.start_s, moving, rng, turns=one.turns),
         stops=one.stops_s,
         out=1 if one.to_side_m >= 0 else -1,
         away=one.away,
     )
+    return with_views(walk, rng, turns=one.turns)
 
 
-def views_of(
+def with_views(walk: Walk, rng: np.random.Generator, *, turns: bool) -> Walk:
+    """Return `walk` with the photos that are seen on it, none of somebody who walks away."""
+    if walk.away:
+        return walk
+    views = _views_of(walk.person, walk.start, walk.walking, rng, turns=turns)
+    return dataclasses.replace(walk, views=views)
+
+
+def _views_of(
     person: Person, start: float, seconds: float, rng: np.random.Generator, *, turns: bool
 ) -> tuple[tuple[float, View], ...]:
     """Return the photos of a passage: mostly a frontal one; who turns the head shows another for a while."""
@@ -255,8 +261,7 @@ def _walk(
     far = near + float(np.clip(speed * rng.uniform(2.0, 2.8), 1.4, 3.4))
     side, beside = sight * far, (-sight if crosses else sight) * near
     out = -1 if sight < 0 else 1
-    moving = (far - near) / speed + stops
-    return Walk(
+    walk = Walk(
         person=person,
         camera=camera,
         start=start,
@@ -266,10 +271,10 @@ def _walk(
         side=side,
         to_side=beside,
         ash=ash,
-        views=() if away else views_of(person, start, moving, rng, turns=turns),
-        stop_at=float(rng.uniform(0.35, 0.8)),
         stops=stops,
         from_dark=from_dark and far > 3.2,  # noqa: PLR2004 - nearer, nobody can hide
         out=-out if crosses else out,
         away=away,
     )
+    walk = with_views(walk, rng, turns=turns)
+    return dataclasses.replace(walk, stop_at=float(rng.uniform(0.35, 0.8)))

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.chaos.scene import BROKER, asked, waiting
 from benchmarks.chaos.table import Row
 from benchmarks.processes.surface import Surface
-from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, violations, wait_until
+from benchmarks.proxy import FaultProxy
+from benchmarks.rig import BoxProcess, Mosquitto, violations, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.chaos.table import counted
 from benchmarks.processes.surface import Surface
-from benchmarks.rig import BoxProcess, FaultProxy, Mosquitto, Watcher, free_port, wait_until
+from benchmarks.proxy import FaultProxy
+from benchmarks.rig import BoxProcess, Mosquitto, Watcher, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

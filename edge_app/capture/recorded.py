@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import cv2
 import structlog
 
+from edge_app.capture.gif import breaks_at
 from edge_app.capture.pixels import bounded, read_picture, to_bgr
 from edge_app.errors import SourceError
 
@@ -68,6 +69,8 @@ class RecordedSource:
             )
         self._start_ns: int | None = None
         self.position = 0
+        if spec.kind == "file":
+            _tell_if_damaged(spec)
 
     @property
     def fps(self) -> float:
@@ -216,6 +219,19 @@ class FolderReel:
 
     def close(self) -> None:
         """Do nothing: no file is open between two pictures."""
+
+
+def _tell_if_damaged(spec: SourceSpec) -> None:
+    path = Path(spec.location)
+    at = breaks_at(path)
+    if at is not None:
+        _log.warning(
+            "recording_damaged",
+            source=spec.shown,
+            at_byte=at,
+            bytes=path.stat().st_size,
+            fix="copy it again: only a part of its pictures is played",
+        )
 
 
 def _require_file(path: Path) -> None:

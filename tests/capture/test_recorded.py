@@ -114,9 +114,29 @@ def test_animated_gif_is_a_video(data_dir: Path | None, tmp_path: Path, clock: M
         assert cv2.imwriteanimation(str(path), animation)
     else:
         path, frames = data_dir / "clips" / "head-pose-face-detection-male.gif", 62
-    source = recorded(clock, kind="file", location=str(path))
-    assert 12.5 == source.fps
-    assert frames == len(all_of(source))
+    with structlog.testing.capture_logs() as logs:
+        source = recorded(clock, kind="file", location=str(path))
+        assert 12.5 == source.fps
+        assert frames == len(all_of(source))
+    assert [] == logs
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed"])
+def test_damaged_gif_is_told(tmp_path: Path, damage: str, clock: MovedClock) -> None:
+    """FFmpeg plays what it finds and counts no more than that: the log says that it is not all."""
+    animation = cv2.Animation()
+    animation.frames = [numbered(number) for number in range(5)]
+    animation.durations = np.full(5, 80, np.int32)
+    path = tmp_path / "x.gif"
+    assert cv2.imwriteanimation(str(path), animation)
+    whole = path.read_bytes()
+    third = [at for at in range(len(whole)) if whole.startswith(b"\x21\xf9\x04", at)][2]
+    path.write_bytes(whole[:third] + (b"" if damage == "cut" else bytes(len(whole) - third)))
+    with structlog.testing.capture_logs() as logs:
+        frames = all_of(recorded(clock, kind="file", location=str(path), pace="every_frame"))
+    assert 0 < len(frames) < 5
+    told = {key: logs[0][key] for key in ("event", "at_byte", "bytes")}
+    assert {"event": "recording_damaged", "at_byte": third, "bytes": path.stat().st_size} == told
 
 
 def test_frames_of_8k_are_scaled_down(tmp_path: Path, clock: MovedClock) -> None:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.camera_daemon import Course, run_faults
+from benchmarks.camera_health import FAULTS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.rig import Mosquitto
     from tests.daemon.rig import BoxRig, Listener
 
 pytestmark = pytest.mark.mosquitto
@@ -54,3 +58,18 @@ def test_correction_waits_for_a_daemon_that_does_not_run(rig: BoxRig, listener: 
     assert rig.start().wait(60) == 0, rig.log()
     listener.wait_for(lambda: listener.of("box_stop"))
     assert ["CARD-9"] == [event["person_ref"] for event in listener.of("presence_set")]
+
+
+def test_muster_says_since_when_a_camera_is_blind(
+    broker: Mosquitto, centerface: Path, tmp_path: Path
+) -> None:
+    """Since the last good picture but one look, the same in every muster, until the camera sees again."""
+    course = Course(clean=3, faulty=8, after=3, blind_after_s=3)
+    told = run_faults(
+        tmp_path, {"dark": FAULTS["darkness"]}, course=course, port=broker.port, detector=centerface
+    )["dark"]
+    assert ("dark", True, 0) == (told.called, told.blind, told.too_early)
+    assert 1 == len(told.blind_since)
+    assert told.blind_since <= {0.0, 1.0}
+    assert 2 <= (told.after_s or 0) <= 5
+    assert 0 <= (told.over_s or -1) <= 2

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.chaos.table import Row, counted, not_done, print_table
 from benchmarks.processes.nursery import Nursery
-from benchmarks.rig import FaultProxy, Watcher, order_violations, violations, wait_until
+from benchmarks.proxy import FaultProxy
+from benchmarks.rig import Watcher, order_violations, violations, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

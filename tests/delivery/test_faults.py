@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.rig import BoxProcess, FaultProxy, Watcher, free_port, order_violations, wait_until
+from benchmarks.proxy import FaultProxy
+from benchmarks.rig import BoxProcess, Watcher, free_port, order_violations, wait_until
 from edge_app.delivery.options import ConsumerOptions
 from edge_app.delivery.receipts import make_receipt
 
