@@ -9,7 +9,6 @@ paid make the largest sum. What is costly and too large for that reads its input
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,13 +30,17 @@ if TYPE_CHECKING:
 #: counts convolutions alone.
 LEAST_SHARE: Final = 0.902
 #: A range is so much wider than calibration says: a hundred pictures do not show what the rarest face does.
-#: Clean development people, 1 - cosine, mean and most: .0005 and .0047 without, .0005 and .0018 with both.
-HEADROOM: Final = 1.2
+#: More of it coarsens faint faces: docs/calibration.md has the figures of both.
+HEADROOM: Final = 1.1
 #: Where every reader takes two terms the step does not matter, and there may be more of it.
-HEADROOM_TWO_TERMS: Final = 2.5
-#: What second terms may cost: this share of the multiply-adds, in INT8, on top of all.
-SECOND_TERMS: Final = 0.18
+HEADROOM_TWO_TERMS: Final = 2.0
+#: What second terms may cost: this share of the multiply-adds, in INT8, on top of all; and this one of the
+#: weights, which a TensorRT engine may hold twice.
+SECOND_TERMS: Final = 0.60
+WEIGHTS_TWICE: Final = 0.30
 _STEPS: Final = 10_000
+#: Steps of the choice within both budgets.
+_COARSE: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +99,13 @@ def choose_two_terms(
 ) -> tuple[str, ...]:
     """Return which convolutions read their input in two terms: at most `most` more multiply-adds, all INT8.
 
-    TensorRT keeps the weights of both terms, so a term costs its share of the weights where that is larger.
+    TensorRT keeps the weights of both terms: together they are at most `WEIGHTS_TWICE` of all weights. Early
+    convolutions are costly to compute and have few weights, late ones have many.
 
     Once weights are rounded as one, rounding the input is nearly all of a price: a second term takes it away.
     """
-    costs = [
-        dataclasses.replace(price, mac_share=max(price.mac_share, price.weight_share))
-        for price in found
-        if price.name not in floats
-    ]
-    return _worth_most(costs, most)
+    able = [price for price in found if price.name not in floats]
+    return _worth_most(able, most, WEIGHTS_TWICE, steps=_COARSE)
 
 
 def with_headroom(
@@ -133,24 +133,36 @@ def with_headroom(
     return {**scales, **wider, **{name: wider[owner] for name, owner in owners.items()}}
 
 
-def _worth_most(found: Sequence[Price], share: float) -> tuple[str, ...]:
-    """Return those whose prices make the largest sum among all that fit into `share` of the multiply-adds."""
-    budget = int(share * _STEPS)
-    if budget <= 0:
+def _worth_most(
+    found: Sequence[Price], macs: float, weights: float | None = None, *, steps: int = _STEPS
+) -> tuple[str, ...]:
+    """Return those whose prices make the largest sum among all that fit.
+
+    Args:
+        found: prices.
+        macs: share of the multiply-adds that may be spent.
+        weights: share of the weights that may be spent; None for any.
+        steps: into how many steps a whole is cut.
+    """
+    limits = int(macs * steps + 1e-6), 0 if weights is None else int(weights * steps + 1e-6)
+    if limits[0] <= 0:
         return ()
-    saved = np.zeros(budget + 1)
-    taken = np.zeros((len(found), budget + 1), bool)
-    costs = [int(np.ceil(price.mac_share * _STEPS)) for price in found]
-    for row, (price, cost) in enumerate(zip(found, costs, strict=True)):
-        if cost > budget:
+    saved = np.zeros((limits[0] + 1, limits[1] + 1))
+    taken = np.zeros((len(found), *saved.shape), bool)
+    costs = [
+        (int(np.ceil(p.mac_share * steps)), 0 if weights is None else int(np.ceil(p.weight_share * steps)))
+        for p in found
+    ]
+    for row, (price, (mac, weight)) in enumerate(zip(found, costs, strict=True)):
+        if mac > limits[0] or weight > limits[1]:
             continue
-        candidate = saved[: budget + 1 - cost] + price.mean
-        better = candidate > saved[cost:]
-        taken[row, cost:] = better
-        saved[cost:] = np.where(better, candidate, saved[cost:])
-    left, chosen = budget, []
+        candidate = saved[: saved.shape[0] - mac, : saved.shape[1] - weight] + price.mean
+        better = candidate > saved[mac:, weight:]
+        taken[row, mac:, weight:] = better
+        saved[mac:, weight:] = np.where(better, candidate, saved[mac:, weight:])
+    left, chosen = limits, []
     for row in range(len(found) - 1, -1, -1):
-        if taken[row, left]:
+        if taken[row, left[0], left[1]]:
             chosen.append(found[row].name)
-            left -= costs[row]
+            left = left[0] - costs[row][0], left[1] - costs[row][1]
     return tuple(reversed(chosen))

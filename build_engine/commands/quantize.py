@@ -50,10 +50,10 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--second-terms",
         type=float,
-        default=0.18,
+        default=0.6,
         metavar="SHARE",
         help="how many more multiply-adds may be spent, in INT8, on inputs for which eight bits are too few "
-        "(default: 0.18; 0 for none)",
+        "(default: 0.6; 0 for none)",
     )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.add_argument(

@@ -110,8 +110,8 @@ def test_costliest_are_chosen_within_what_may_be_spent() -> None:
     assert ("a", "b") == choose_two_terms(found, ["float"], most=0.1)
     assert ("big", "a") == choose_two_terms(found, ["float"], most=0.14)
     assert () == choose_two_terms(found, ["float"], most=0.0)
-    heavy = [Price("a", 0.03, 8e-5, 2e-4, weight_share=0.2), *found[2:]]
-    assert ("b",) == choose_two_terms(heavy, ["float"], most=0.1), "its weights would stand there twice"
+    heavy = [Price("a", 0.03, 8e-5, 2e-4, weight_share=0.4), *found[2:]]
+    assert ("b",) == choose_two_terms(heavy, ["float"], most=0.1), "more weights than may stand there twice"
 
 
 def test_real_builder_runs_both_terms_in_int8(tmp_path: Path) -> None:
