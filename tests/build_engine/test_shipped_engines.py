@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MODELS: Final = Path(__file__).resolve().parents[2] / "models"
 MODEL: Final = MODELS / "dsr_inception.json"
 QUANTISED: Final = (MODELS / "dsr_inception.qdq-fp16.json").exists()
-#: The bar of an INT8 engine's file is 6 MB, and it is missed: 6.37 and 6.30 MB (docs/engine.md says why). What
-#: stands here only keeps the miss from growing.
+#: The bar of an INT8 engine's file is 6 MB, and it is missed: 6.37 and 6.30 MB (docs/engine.md says why).
+#: What stands here only keeps the miss from growing.
 MAX_BYTES: Final = {"SM86": 6_400_000, "SM89": 6_350_000}
 
 
