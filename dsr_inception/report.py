@@ -83,13 +83,19 @@ class Report:
         )
 
     def section_table(self, section: str, columns: list[str] | None = None) -> str:
-        """Return one section as a Markdown table, with only `columns` where they are given."""
-        by = self.figures[section]
+        """Return one section as a Markdown table, with only `columns` where they are given.
+
+        Figures are shares, printed in per cent, but where the section's notes name `units`.
+        """
+        by, in_units = self.figures[section], "units" in self.notes.get(section, {})
         who = [column for column in (columns or list(by)) if column in by]
         rows = list(dict.fromkeys(row for column in who for row in by[column]))
         lines = [f"| | {' | '.join(who)} |", "|---" * (len(who) + 1) + "|"]
         for row in rows:
-            cells = (str(by[w][row]) if row in by[w] else "-" for w in who)
+            shares = (by[w].get(row) for w in who)
+            cells = (
+                "-" if share is None else f"{share.value:.2f}" if in_units else str(share) for share in shares
+            )
             lines.append(f"| {row} | {' | '.join(cells)} |")
         return "\n".join(lines)
 

@@ -48,6 +48,7 @@ def evaluate_networks(
             report.add("table 4", name, row, Share(value, value, value, 1))
         report.add("table 4", name, "ms", _milliseconds(model, pictures))
         keras.backend.clear_session()
+    report.note("table 4", units="parameters in millions, size in MiB, CPU ms a picture")
     report.note("table 4", identities=identities, backend=keras.backend.backend(), pictures=pictures)
 
 

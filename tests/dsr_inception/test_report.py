@@ -123,6 +123,7 @@ def test_networks_are_measured_in_one_run() -> None:
     assert pytest.approx((192 * 10 + 10) / 1e6) == rows["parameters"].value
     assert pytest.approx(1920 / 1e9) == rows["GMAC"].value
     assert 0 < rows["ms"].low <= rows["ms"].value <= rows["ms"].high
+    assert "%" not in report.table(), "milliseconds are no shares"
     assert {"inception_v1", "vgg_16", "resnet_18", "dsr_inception"} == set(speed.NETWORKS)
 
 
