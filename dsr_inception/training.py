@@ -254,7 +254,7 @@ class Trainer:
         """
         path = self.folder / CHECKPOINT
         try:
-            with np.load(path) as kept:
+            with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a damaged one open
                 for key, values in self._parts().items():
                     for i, variable in enumerate(values):
                         variable.assign(kept[f"{key}{i}"])
