@@ -73,7 +73,7 @@ def bench(arguments: list[str]) -> int:
     results = []
     for path in chosen:
         print(f"\n== {path.stem}", flush=True)
-        results.append(_python(python, [str(path.relative_to(ROOT))]))
+        results.append(_python(python, ["-m", f"benchmarks.{path.stem}"]))
     return max(results)
 
 
