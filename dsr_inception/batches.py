@@ -1,20 +1,23 @@
 """Training pictures: decoded once, cropped with a detector's inaccuracy, and put into the mine.
 
-All training photos are kept decoded in one memory-mapped file. A thread of its own cuts the next
-batches while the network computes: the aligned crop at the phase's side, moved, turned and scaled by
-about what a detector's landmarks are off, mirrored half of the time, and for a share of the pictures
-degraded by ``calibration.conditions``. The teacher saw the clean photo.
+All training photos are kept decoded in one memory-mapped file. The next batches are cut while the network
+computes, by a thread on a small machine and by processes where there are cores for it (threads of Python
+would hold each other up): the aligned crop at the phase's side, moved, turned and scaled by about what a
+detector's landmarks are off, mirrored half of the time, and for a share of the pictures degraded by
+``calibration.conditions``. The teacher saw the clean photo.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
+import multiprocessing
 import os
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -25,6 +28,7 @@ from edge_app.faces.preprocess import ARCFACE_TEMPLATE_112, landmarks_of_aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     import numpy.typing as npt
@@ -43,6 +47,8 @@ SEVERITIES: Final = ("mine", "mine", "mild", "dark_dust")
 CAMERA: Final = 0.5
 AHEAD: Final = 6
 PHOTO_SIDE: Final = 128
+#: So many workers are threads: on two cores the network computes in the others.
+FEW: Final = 2
 
 
 def decoded(photos: PhotoSet, chosen: Sequence[Photo], cache: Path) -> Image:
@@ -53,19 +59,29 @@ def decoded(photos: PhotoSet, chosen: Sequence[Photo], cache: Path) -> Image:
     """
     shape = (len(chosen), PHOTO_SIDE, PHOTO_SIDE, 3)
     if cache.is_file():
-        kept = np.load(cache, mmap_mode="r")
+        kept = _mapped(cache)
         if kept.shape == shape:
-            return np.asarray(kept)
+            return kept
     cache.parent.mkdir(parents=True, exist_ok=True)
     aside = cache.with_suffix(".part.npy")
     pixels = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
-    for slot, photo in zip(pixels, chosen, strict=True):
-        image = photos.read(photo)
+
+    def decode(row: int) -> None:
+        image = photos.read(chosen[row])
         same = image.shape == shape[1:]
-        slot[...] = image if same else cv2.resize(image, shape[1:3], interpolation=cv2.INTER_AREA)
+        pixels[row] = image if same else cv2.resize(image, shape[1:3], interpolation=cv2.INTER_AREA)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(decode, range(len(chosen))):
+            pass
     pixels.flush()
     aside.replace(cache)
-    return np.asarray(np.load(cache, mmap_mode="r"))
+    return _mapped(cache)
+
+
+def _mapped(path: Path | str) -> Image:
+    photos: Image = np.load(path, mmap_mode="r")
+    return photos
 
 
 def upright_crops(pixels: Image, rows: npt.NDArray[np.integer], side: int) -> Image:
@@ -116,20 +132,23 @@ class Batch:
 
 
 class Batches:
-    """A thread that cuts batches ahead.
+    """A thread that has batches cut ahead, one worker a batch.
 
     Args:
         pixels: all photos, (N, 128, 128, 3) uint8 BGR.
         phase: called for every batch: which phase is it now.
         seed: same seed, same pictures in the same order while the phases fall alike.
-        workers: threads that cut; half of the cores without, for the network needs the others.
+        workers: that cut; without, half of up to four cores, for the network needs the others, and all
+            but two of more. More than `FEW` are processes, where `pixels` is `decoded`'s file.
     """
 
     def __init__(
         self, pixels: Image, phase: Callable[[], Phase], *, seed: int, workers: int | None = None
     ) -> None:
-        self._pixels, self._phase = pixels, phase
-        self._workers = workers or max(1, (os.cpu_count() or 2) // 2)
+        self._count, self._phase = len(pixels), phase
+        cores = os.cpu_count() or 2
+        self._workers = workers or max(1, cores // 2, cores - 2)
+        self._pool, self._cut = _pool(pixels, self._workers)
         self._rng = np.random.default_rng(seed)
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         self._stop = threading.Event()
@@ -137,14 +156,14 @@ class Batches:
         self._thread.start()
 
     def next(self) -> Batch:
-        """Return the next batch; what the thread failed with is raised here."""
+        """Return the next batch; what cutting it failed with is raised here."""
         batch = self._ready.get()
         if isinstance(batch, BaseException):
             raise batch
         return batch
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the thread and the workers."""
         self._stop.set()
         while self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
@@ -152,20 +171,59 @@ class Batches:
 
     def _fill(self) -> None:
         order: list[int] = []
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="cut")
+        cutting: collections.deque[Future[Batch]] = collections.deque()
         try:
             while not self._stop.is_set():
-                phase = self._phase()
-                while len(order) < phase.batch:
-                    order += self._rng.permutation(len(self._pixels)).tolist()
-                rows, order = order[: phase.batch], order[phase.batch :]
-                seeds = self._rng.integers(2**63, size=len(rows))
-                pictures = pool.map(self._cut, rows, seeds, repeat(phase))
-                self._ready.put(Batch(np.stack(list(pictures)), np.array(rows)))
+                while len(cutting) < AHEAD + self._workers:
+                    phase = self._phase()
+                    while len(order) < phase.batch:
+                        order += self._rng.permutation(self._count).tolist()
+                    rows, order = order[: phase.batch], order[phase.batch :]
+                    seeds = self._rng.integers(2**63, size=len(rows)).tolist()
+                    cutting.append(self._pool.submit(self._cut, rows, seeds, phase))
+                self._ready.put(cutting.popleft().result())
         except BaseException as error:  # noqa: BLE001 -- handed to the training loop, which raises it
             self._ready.put(error)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
 
-    def _cut(self, row: int, seed: int, phase: Phase) -> Image:
-        return training_picture(np.asarray(self._pixels[row]), phase, np.random.default_rng(seed))
+
+def _pool(pixels: Image, workers: int) -> tuple[Executor, Callable[..., Batch]]:
+    """Return who cuts, and the function that a worker calls with rows, seeds and phase."""
+    if workers <= FEW or not isinstance(pixels, np.memmap):
+        return ThreadPoolExecutor(workers, thread_name_prefix="cut"), functools.partial(_cut_from, pixels)
+    context = multiprocessing.get_context("spawn")  # a forked one would share the backend's locks
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(str(pixels.filename),))
+    return pool, _cut_own
+
+
+def _begin(path: str) -> None:
+    """Open the photos in a worker process, which ends with the one that it works for."""
+    global _photos  # noqa: PLW0603 -- a worker process has one set of photos
+    _photos = _mapped(path)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+_photos: Image | None = None
+
+
+def _cut_own(rows: Sequence[int], seeds: Sequence[int], phase: Phase) -> Batch:
+    if _photos is None:
+        raise RuntimeError("a worker without photos: it was not begun")
+    return _cut_from(_photos, rows, seeds, phase)
+
+
+def _cut_from(pixels: Image, rows: Sequence[int], seeds: Sequence[int], phase: Phase) -> Batch:
+    pictures = [
+        training_picture(np.asarray(pixels[row]), phase, np.random.default_rng(seed))
+        for row, seed in zip(rows, seeds, strict=True)
+    ]
+    return Batch(np.stack(pictures), np.array(rows))

@@ -1,12 +1,14 @@
 """One training step, on the backend that Keras runs on: TensorFlow, torch or jax.
 
 What a step is stands once, in ``keras.ops`` (`Learner.objective`, `Learner.after`); the backends differ in
-how a gradient is asked for. On TensorFlow the forward pass is the faster one of `fast`, which in float32 can
-also round as an INT8 engine does; elsewhere it is the Keras model.
+how a gradient is asked for, and TensorFlow and jax in what of the forward pass they do their own way
+(`forward`), which can also round as an INT8 engine does. On torch it is the Keras model.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import keras
@@ -15,13 +17,15 @@ from keras import ops
 
 from dsr_inception import losses
 from dsr_inception.errors import TrainingError
+from dsr_inception.forward import train_forward
 from dsr_inception.optimiser import MuonAdam
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from dsr_inception.forward import Primitives
     from dsr_inception.recipe import Recipe
 
 #: Figures that a step gives, in order.
@@ -52,7 +56,7 @@ class Learner:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = recipe.bn_momentum
         backend = keras.backend.backend()
-        makers: dict[str, Callable[[Learner, bool], Any]] = {
+        makers: dict[str, Callable[[Learner], Step]] = {
             "tensorflow": _tensorflow_step,
             "torch": _torch_step,
             "jax": _jax_step,
@@ -61,13 +65,14 @@ class Learner:
             raise TrainingError(
                 f"Keras runs on {backend!r}, which cannot train; set KERAS_BACKEND to {', '.join(makers)}"
             )
-        self.fast = backend == "tensorflow" and not plain
-        self._step = makers[backend](self, self.fast)
+        self.fast = backend in ("tensorflow", "jax") and not plain
+        self.held: State | None = None
+        self._step = makers[backend](self)
 
     def learn(
         self, pictures: Any, teacher: Any, labels: Any, clock: Sequence[float], *, quantised: bool = False
-    ) -> npt.NDArray[np.float32]:
-        """Take one step and return `FIGURES`.
+    ) -> Any:
+        """Take one step and return `FIGURES`, a tensor of the backend: on a GPU it may still be computing.
 
         Args:
             pictures: (B, side, side, 3) uint8 RGB.
@@ -79,25 +84,42 @@ class Learner:
         Raises:
             TrainingError: rounding is asked for where it cannot be done.
         """
-        if quantised and not (self.fast and self._recipe.precision == "float32"):
+        if quantised and not self.fast:
             raise TrainingError(
-                "a phase with `quantised: 1` needs TensorFlow as Keras' backend and float32; take that phase "
-                "out of the recipe, or train it with KERAS_BACKEND=tensorflow"
+                "a phase with `quantised: 1` needs TensorFlow or jax as Keras' backend; take that phase out "
+                "of the recipe, or train it with KERAS_BACKEND=tensorflow"
             )
-        x = (ops.cast(ops.convert_to_tensor(pictures), "float32") - 127.5) / 127.5
-        rest = (ops.convert_to_tensor(teacher), ops.convert_to_tensor(labels))
-        found = self._step(x, *rest, ops.convert_to_tensor(np.asarray(clock, np.float32)), quantised)
-        return np.asarray(ops.convert_to_numpy(found), np.float32)
+        tensors = [ops.convert_to_tensor(one) for one in (pictures, teacher, labels)]
+        taught = (*tensors[1:], self._prototypes)
+        return self._step(tensors[0], taught, ops.convert_to_tensor(np.asarray(clock, np.float32)), quantised)
 
-    def objective(self, embedding: Any, teacher: Any, labels: Any, margin: Any) -> tuple[Any, Any]:
+    def settle(self) -> None:
+        """Write into the variables what a backend keeps beside them between steps."""
+        if self.held is not None:
+            self.assign(self.held)
+            self.held = None
+
+    def embedded(self, x: Any, *, quantised: bool) -> Any:
+        """Return the embeddings (B, D) of pictures (B, side, side, 3) uint8 in training mode."""
+        x = (ops.cast(x, "float32") - 127.5) / 127.5
+        if not self.fast:
+            return self.model(x, training=True)
+        recipe, head = self._recipe, self.model.get_layer("embedding_linear")
+        features = train_forward(
+            self.model, x, recipe.bn_momentum, _primitives(), quantised=quantised, precision=recipe.precision
+        )
+        return ops.normalize(ops.matmul(features, head.kernel.value) + head.bias.value, axis=-1)
+
+    def objective(self, embedding: Any, taught: Taught, margin: Any) -> tuple[Any, Any]:
         """Return the loss, and with it cosine to the teacher and accuracy among the prototypes."""
+        teacher, labels, prototypes = taught
         weights, embedding = self._recipe.loss, ops.cast(embedding, "float32")
         cosine = losses.distillation_loss(embedding, teacher)
         loss = weights.cosine * cosine + losses.soft_prototype_loss(
-            embedding, teacher, self._prototypes, labels,
+            embedding, teacher, prototypes, labels,
             scale=weights.scale, margin=margin, soft=weights.soft,
         )  # fmt: skip
-        nearest = ops.argmax(ops.matmul(embedding, ops.transpose(self._prototypes)), axis=-1)
+        nearest = ops.argmax(ops.matmul(embedding, ops.transpose(prototypes)), axis=-1)
         right = ops.mean(ops.cast(ops.equal(nearest, ops.cast(labels, nearest.dtype)), "float32"))
         return loss, (1 - cosine, right)
 
@@ -137,43 +159,45 @@ class Learner:
 
 
 State = tuple[list[Any], ...]
+#: Teacher's vectors (B, D), labels (B,), prototypes (C, D).
+Taught = tuple[Any, Any, Any]
+#: Pictures, what is taught, clock, whether to round -> `FIGURES`.
+Step = Callable[[Any, Taught, Any, bool], Any]
 
 
-def _tensorflow_step(learner: Learner, is_fast: bool) -> Any:  # noqa: FBT001 -- one of a table of makers
+def _primitives() -> Primitives:
+    if keras.backend.backend() == "jax":
+        from dsr_inception.forward_jax import JaxPrimitives
+
+        return JaxPrimitives()
+    from dsr_inception.forward_tensorflow import TensorFlowPrimitives
+
+    return TensorFlowPrimitives()
+
+
+def _tensorflow_step(learner: Learner) -> Step:
     import tensorflow as tf
 
-    from dsr_inception import fast
-
-    recipe = learner._recipe  # noqa: SLF001 -- this module's own class
-    head = learner.model.get_layer("embedding_linear")
-
-    def forward(x: Any, quantised: bool) -> Any:  # noqa: FBT001 -- fixed when the step is traced
-        if not is_fast:
-            return learner.model(x, training=True)
-        features = fast.train_forward(
-            learner.model, x, recipe.bn_momentum, quantised=quantised, precision=recipe.precision
-        )
-        return tf.math.l2_normalize(tf.matmul(features, head.kernel.value) + head.bias.value, -1)
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def step(x: Any, teacher: Any, labels: Any, clock: Any, quantised: bool) -> Any:  # noqa: FBT001
+    def step(x: Any, taught: Taught, clock: Any, quantised: bool) -> Any:  # noqa: FBT001 -- static
         trained = [v.value for v in learner.model.trainable_variables]
         with tf.GradientTape() as tape:
-            loss, figures = learner.objective(forward(x, quantised), teacher, labels, clock[3])
+            embedding = learner.embedded(x, quantised=quantised)
+            loss, figures = learner.objective(embedding, taught, clock[3])
         state, norm = learner.after(learner.state(), tape.gradient(loss, trained), clock)
         learner.assign(state)
         return tf.stack([loss, *figures, norm])
 
-    return step
+    compiled: Step = tf.function(step)
+    return compiled
 
 
-def _torch_step(learner: Learner, _: bool) -> Any:  # noqa: FBT001 -- one of a table of makers
+def _torch_step(learner: Learner) -> Step:
     import torch  # type: ignore[import-not-found]  # not in the lock
 
-    def step(x: Any, teacher: Any, labels: Any, clock: Any, _: bool) -> Any:  # noqa: FBT001
+    def step(x: Any, taught: Taught, clock: Any, quantised: bool) -> Any:  # noqa: FBT001 -- static
         trained = [v.value for v in learner.model.trainable_variables]
-        embedding = learner.model(x, training=True)
-        loss, figures = learner.objective(embedding, teacher, labels, clock[3])
+        embedding = learner.embedded(x, quantised=quantised)
+        loss, figures = learner.objective(embedding, taught, clock[3])
         gradients = torch.autograd.grad(loss, trained)
         with torch.no_grad():
             state, norm = learner.after(learner.state(), gradients, clock)
@@ -183,27 +207,30 @@ def _torch_step(learner: Learner, _: bool) -> Any:  # noqa: FBT001 -- one of a t
     return step
 
 
-def _jax_step(learner: Learner, _: bool) -> Any:  # noqa: FBT001 -- one of a table of makers
+def _jax_step(learner: Learner) -> Step:
+    """The state stays on the device from step to step, each in the place of the one before it."""
     import jax  # type: ignore[import-not-found]  # not in the lock
 
-    def loss_of(trained: Any, untrained: Any, x: Any, taught: tuple[Any, Any], clock: Any) -> Any:
-        teacher, labels = taught
-        embedding, moved = learner.model.stateless_call(trained, untrained, x, training=True)
-        loss, figures = learner.objective(embedding, teacher, labels, clock[3])
-        return loss, (figures, moved)
+    model = learner.model
 
-    @jax.jit  # type: ignore[untyped-decorator]
-    def pure(state: Any, x: Any, teacher: Any, labels: Any, clock: Any) -> Any:
-        found, gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            state[0], state[1], x, (teacher, labels), clock
-        )
-        loss, (figures, untrained) = found
+    @functools.partial(jax.jit, static_argnums=4, donate_argnums=0)
+    def pure(state: State, x: Any, taught: Taught, clock: Any, quantised: bool) -> Any:  # noqa: FBT001 -- static
+        def loss_of(trained: list[Any]) -> Any:
+            variables = (*model.trainable_variables, *model.non_trainable_variables)
+            given = list(zip(variables, (*trained, *state[1]), strict=True))
+            with keras.StatelessScope(given) as scope:
+                embedding = learner.embedded(x, quantised=quantised)
+            loss, figures = learner.objective(embedding, taught, clock[3])
+            return loss, (figures, [scope.get_current_value(v) for v in model.non_trainable_variables])
+
+        (loss, (figures, untrained)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state[0])
         after, norm = learner.after((state[0], untrained, *state[2:]), gradients, clock)
         return after, ops.stack([loss, *figures, norm])
 
-    def step(x: Any, teacher: Any, labels: Any, clock: Any, _: bool) -> Any:  # noqa: FBT001
-        state, figures = pure(learner.state(), x, teacher, labels, clock)
-        learner.assign(state)
+    def step(x: Any, taught: Taught, clock: Any, quantised: bool) -> Any:  # noqa: FBT001 -- as above
+        if learner.held is None:
+            learner.held = jax.tree.map(jax.numpy.array, learner.state())  # a copy: the step takes it
+        learner.held, figures = pure(learner.held, x, taught, clock, quantised)
         return figures
 
     return step

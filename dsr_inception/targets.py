@@ -20,7 +20,7 @@ from dsr_inception.crops import aligned_crops
 from dsr_inception.embedders import unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -42,18 +42,21 @@ class Targets:
 
 
 def teacher_descriptors(
-    teacher: DlibEmbedder, photos: PhotoSet, chosen: Sequence[Photo], cache: Path
+    teacher: Callable[[], DlibEmbedder], photos: PhotoSet, chosen: Sequence[Photo], cache: Path
 ) -> npt.NDArray[np.float32]:
-    """Return dlib's descriptors, (N, 128), mean of each photo and its mirror image; kept in `cache`."""
+    """Return dlib's descriptors, (N, 128), mean of each photo and its mirror image; kept in `cache`.
+
+    `teacher` is asked for only where `cache` is not these photos'.
+    """
     if cache.is_file():
         kept = np.load(cache)
         if kept.shape == (len(chosen), 128):
             return np.asarray(kept, np.float32)
-    parts = []
+    embedder, parts = teacher(), []
     for start in range(0, len(chosen), CHUNK):
         crops = aligned_crops(photos, chosen[start : start + CHUNK])
         mirrored = np.ascontiguousarray(crops[:, :, ::-1])
-        parts.append((teacher.descriptors(crops) + teacher.descriptors(mirrored)) / 2)
+        parts.append((embedder.descriptors(crops) + embedder.descriptors(mirrored)) / 2)
     found = np.concatenate(parts).astype(np.float32)
     cache.parent.mkdir(parents=True, exist_ok=True)
     np.save(cache, found)

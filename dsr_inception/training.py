@@ -13,6 +13,7 @@ The step is `step`'s, on any backend of Keras.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import logging
 import os
@@ -34,7 +35,7 @@ from dsr_inception.step import Learner
 from dsr_inception.targets import rotation_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -144,6 +145,10 @@ class Trainer:
         Raises:
             TrainingError: the loss is no number.
         """
+        return self._stepped(batch)()
+
+    def _stepped(self, batch: Batch) -> Callable[[], npt.NDArray[np.float32]]:
+        """Begin one step on `batch`; what comes back waits for its figures."""
         progress, share = self.progress, self.share
         side = batch.pictures.shape[1]
         progress.side_steps = progress.side_steps + 1 if side == progress.side else 1
@@ -160,10 +165,16 @@ class Trainer:
             clock,
             quantised=bool(self.phase().quantised),
         )
+        return functools.partial(self._figures, figures, batch, progress.steps, rate)
+
+    def _figures(self, found: Any, batch: Batch, step: int, rate: float) -> npt.NDArray[np.float32]:
+        import keras
+
+        figures = np.asarray(keras.ops.convert_to_numpy(found), np.float32)
         if not np.isfinite(figures[0]):
             photos = ", ".join(self._names[i] for i in batch.rows)
             raise TrainingError(
-                f"the loss is {figures[0]} at step {progress.steps}, rate {rate:.2e}. Lower learning_rate, "
+                f"the loss is {figures[0]} at step {step}, rate {rate:.2e}. Lower learning_rate, "
                 f"or look at the batch's photos: {photos}"
             )
         return figures
@@ -189,12 +200,15 @@ class Trainer:
         saved = logged = started
         pending: list[npt.NDArray[np.float32]] = []
         pictures = self.progress.pictures
+        begun: list[Callable[[], npt.NDArray[np.float32]]] = []
         try:
             while self.share < 1.0 and not self._stopped:
-                pending.append(self.learn(batches.next()))
+                begun.append(self._stepped(batches.next()))
+                pending += [figures() for figures in begun[:-1]]  # of the step before: a GPU never waits
+                del begun[:-1]
                 now = time.monotonic()
                 self.progress.seconds = used + now - started
-                if now - logged >= LOG_EVERY:
+                if pending and now - logged >= LOG_EVERY:
                     speed = (self.progress.pictures - pictures) / (now - logged)
                     self._log(np.mean(pending, axis=0), speed)
                     pending, logged, pictures = [], now, self.progress.pictures
@@ -205,7 +219,8 @@ class Trainer:
             for number, handler in before.items():
                 signal.signal(number, handler)
             batches.close()
-        if pending:
+        pending += [figures() for figures in begun]
+        if pending and self.progress.pictures > pictures:
             seconds = max(time.monotonic() - logged, 1e-3)
             self._log(np.mean(pending, axis=0), (self.progress.pictures - pictures) / seconds)
         self.save()
@@ -237,6 +252,7 @@ class Trainer:
         """Write the checkpoint aside, rename it, and return its path."""
         import keras
 
+        self.learner.settle()
         path = self.folder / CHECKPOINT
         arrays: dict[str, Any] = {"progress": json.dumps(asdict(self.progress))}
         for key, values in self._parts().items():
@@ -296,6 +312,7 @@ class Trainer:
 
     def write_weights(self) -> Path:
         """Write the averaged weights as ``recogniser.keras`` (224x224) and their record beside it."""
+        self.learner.settle()
         dim = self._targets.vectors.shape[1]
         model = network.recogniser(network.INPUT_SIDE, dim=dim, reduce=self.recipe.reduce)
         for target, average in zip(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
@@ -49,7 +50,9 @@ def pretrain(arguments: argparse.Namespace) -> int:
     chosen = training_photos(celeba.photos, Splits.load(folder))[:count]
     require_classes(chosen, least=1)
     names = [p.file for p in chosen]
-    teacher = DlibEmbedder(arguments.dlib)
+    teacher = functools.cache(lambda: DlibEmbedder(arguments.dlib))
+    if not (arguments.out / TEACHER).is_file():
+        teacher()  # a wrong --dlib is said before anything is computed
     arguments.out.mkdir(parents=True, exist_ok=True)
     _keep_record(arguments.out, before, RunRecord(photos=count, minutes=minutes, names=names_hash(names)))
     if arguments.recipe and arguments.recipe.resolve() != kept.resolve():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import numpy as np
 import pytest
 
 from dsr_inception import recipe as rc
-from dsr_inception.batches import Batch, Batches, training_picture, upright_crops
+from dsr_inception.batches import FEW, Batch, Batches, training_picture, upright_crops
 from dsr_inception.embedders import KerasEmbedder, unit
 from dsr_inception.errors import TrainingError
 from dsr_inception.targets import Targets, make_targets
@@ -184,6 +188,60 @@ def test_batches_are_seeded_and_visit_everybody() -> None:
         batches.close()
     assert list(range(8)) == sorted(np.concatenate([b.rows for b in passes[0]]).tolist())
     np.testing.assert_array_equal(passes[0][0].pictures, passes[1][0].pictures)
+
+
+def test_processes_cut_what_threads_cut(tmp_path: Path) -> None:
+    """Many workers are processes on the photos' file: the same batches in the same order; none is left."""
+    drawn = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+    np.save(tmp_path / "photos.npy", drawn)
+    phase = rc.Phase(until=1, side=32, batch=4, degraded=0.5)
+    passes = []
+    for pixels, workers in ((drawn, 1), (np.load(tmp_path / "photos.npy", mmap_mode="r"), FEW + 1)):
+        batches = Batches(pixels, lambda: phase, seed=3, workers=workers)
+        passes.append([batches.next() for _ in range(3)])
+        batches.close()
+    for one, two in zip(*passes, strict=True):
+        np.testing.assert_array_equal(one.pictures, two.pictures)
+        np.testing.assert_array_equal(one.rows, two.rows)
+    for child in multiprocessing.active_children():
+        child.join(10)
+        assert child.exitcode is not None
+
+
+def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
+    """Kill -9 leaves no process behind that cuts for nobody."""
+    np.save(tmp_path / "photos.npy", np.zeros((8, 128, 128, 3), np.uint8))
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    run = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
+    assert -signal.SIGKILL == run.returncode, run.stderr
+    workers = [int(word) for word in run.stdout.split()]
+    assert FEW + 1 == len(workers)
+    deadline = time.monotonic() + 20
+    while any(_is_running(pid) for pid in workers):
+        assert time.monotonic() < deadline, f"left behind: {workers}"
+        time.sleep(0.05)
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+import numpy as np
+from dsr_inception.batches import FEW, Batches
+from dsr_inception.recipe import Phase
+if __name__ == "__main__":
+    pixels = np.load(sys.argv[1] + "/photos.npy", mmap_mode="r")
+    batches = Batches(pixels, lambda: Phase(until=1, side=32, batch=4, degraded=0), seed=0, workers=FEW + 1)
+    batches.next()
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return "Z" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_unmoved_crop_is_the_boxes_crop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dsr_inception import fast, network
+from dsr_inception import network
+from dsr_inception.forward import rounded as rounded_maps
+from dsr_inception.forward import train_forward
+from dsr_inception.forward_tensorflow import TensorFlowPrimitives
+
+OURS = TensorFlowPrimitives()
 
 
 def test_agrees_with_keras_in_training_mode() -> None:
@@ -28,7 +33,7 @@ def test_agrees_with_keras_in_training_mode() -> None:
     for variable, value in zip(model.non_trainable_variables, state, strict=True):
         variable.assign(value)
     with tf.GradientTape() as tape:
-        ours = fast.train_forward(model, pictures, 0.99)
+        ours = train_forward(model, pictures, 0.99, OURS)
         loss = tf.reduce_sum(ours * ours)
     found = tape.gradient(loss, weights)
     np.testing.assert_allclose(theirs.numpy(), ours.numpy(), atol=3e-3)
@@ -47,7 +52,7 @@ def test_rounds_to_an_engines_levels_and_passes_the_gradient() -> None:
     x = tf.constant(np.linspace(-2, 1, 1000), tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        rounded = fast.rounded(x)
+        rounded = rounded_maps(x)
         total = tf.reduce_sum(rounded)
     level = 2 / 127
     np.testing.assert_allclose(np.round(rounded / level), rounded / level, atol=1e-3)
@@ -60,8 +65,8 @@ def test_quantised_forward_is_near_the_float_one_and_not_it() -> None:
     keras.utils.set_random_seed(3)
     model = network.trunk(32)
     pictures = tf.constant(np.random.default_rng(3).uniform(-1, 1, (4, 32, 32, 3)), tf.float32)
-    plain = fast.train_forward(model, pictures, 0.99).numpy()
-    rounded = fast.train_forward(model, pictures, 0.99, quantised=True).numpy()
+    plain = train_forward(model, pictures, 0.99, OURS).numpy()
+    rounded = train_forward(model, pictures, 0.99, OURS, quantised=True).numpy()
     difference = np.linalg.norm(plain - rounded) / np.linalg.norm(plain)
     assert 1e-4 < difference < 0.2
 
@@ -71,8 +76,8 @@ def test_bfloat16_forward_is_near_the_float32_one_and_not_it() -> None:
     keras.utils.set_random_seed(3)
     model = network.trunk(32)
     pictures = tf.constant(np.random.default_rng(3).uniform(-1, 1, (4, 32, 32, 3)), tf.float32)
-    plain = fast.train_forward(model, pictures, 0.99).numpy()
-    narrow = fast.train_forward(model, pictures, 0.99, precision="bfloat16")
+    plain = train_forward(model, pictures, 0.99, OURS).numpy()
+    narrow = train_forward(model, pictures, 0.99, OURS, precision="bfloat16")
     assert tf.float32 == narrow.dtype
     difference = np.linalg.norm(plain - narrow.numpy()) / np.linalg.norm(plain)
     assert 1e-4 < difference < 0.1
