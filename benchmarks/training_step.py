@@ -58,7 +58,8 @@ def compare(side: int, batch: int) -> None:
     """Print what a step takes in each of `CASES`."""
     cpu = recipe.load_recipe(RECIPE)
     learners = [
-        learner_of(dataclasses.replace(cpu, precision=precision), plain=plain) for _, precision, plain in CASES
+        learner_of(dataclasses.replace(cpu, precision=precision), plain=plain)
+        for _, precision, plain in CASES
     ]
     given = _given(side, batch)
     taken: list[list[float]] = [[] for _ in CASES]

@@ -261,6 +261,7 @@ def coal_ash(
     light = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     carried = rng.uniform(0.1, 0.6) * (0.4 if level == max(LEVELS) else 1.0)
     shading = 1 + np.float32(carried) * (light / max(20.0, float(light.mean())) - 1)
-    grey = (shading + 0.5 * (grain - 0.5))[..., None] * tint
-    mixed = image + mask[..., None] * (grey - image)
+    shaded = shading + 0.5 * (grain - 0.5)
+    grey = cv2.merge([shaded * channel for channel in tint])  # three whole planes: broadcasting is slow
+    mixed = image + cv2.merge([mask] * 3) * (grey - image)
     return np.clip(mixed, 0, 255).astype(np.uint8)

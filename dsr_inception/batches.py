@@ -93,6 +93,7 @@ def upright_crops(pixels: Image, rows: npt.NDArray[np.integer], side: int) -> Im
     return np.ascontiguousarray(np.stack(crops)[..., ::-1], np.uint8)
 
 
+@functools.cache
 def _onto_template(photo_side: int, side: int) -> npt.NDArray[np.float64]:
     return similarity_transform(landmarks_of_aligned(photo_side), ARCFACE_TEMPLATE_112 * (side / 112))
 

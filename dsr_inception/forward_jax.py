@@ -1,10 +1,9 @@
 """The forward pass' primitives for jax on a GPU, where moving maps through memory is what takes the time.
 
-The 1x1 convolutions of one input are one matrix product, which reads the map once. A depthwise convolution
-is a sum of shifted maps that XLA makes one kernel of, where the library's grouped convolutions
-are slow to differentiate. Pooling comes before normalising: a positive scale commutes with a maximum
-(``blocks.MIN_GAMMA``), and a quarter of the pixels is left to normalise. Kernels' gradients and statistics
-are summed in float32, whatever the maps are.
+The 1x1 convolutions of one input are one matrix product, which reads the map once. A maximum is one of
+shifted maps, whose gradient XLA makes one kernel of. Pooling comes before normalising: a positive scale
+commutes with a maximum (``blocks.MIN_GAMMA``), and a quarter of the pixels is left to normalise. The
+gradients of 1x1 kernels and the statistics are summed in float32, whatever the maps are.
 """
 
 from __future__ import annotations
@@ -45,37 +44,6 @@ def _pointwise_backward(kept: Any, dy: Any) -> Any:
 _pointwise_relu.defvjp(_pointwise_forward, _pointwise_backward)
 
 
-def _shifted(x: Any, size: int) -> list[Any]:
-    """Return the `size` x `size` maps that a window sees around every pixel, row by row, float32."""
-    (_, height, width, _), edge = x.shape, size // 2
-    padded = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    return [
-        padded[:, i : i + height, j : j + width].astype(jnp.float32) for i in range(size) for j in range(size)
-    ]
-
-
-@jax.custom_vjp  # type: ignore[untyped-decorator]
-def depthwise(x: Any, kernel: Any) -> Any:
-    """Return the depthwise convolution of `x` (B, H, W, C) by `kernel` (S, S, C), same size."""
-    size = kernel.shape[0]
-    taps = kernel.reshape(size * size, -1)
-    return sum(part * tap for part, tap in zip(_shifted(x, size), taps, strict=True)).astype(x.dtype)
-
-
-def _depthwise_forward(x: Any, kernel: Any) -> Any:
-    return depthwise(x, kernel), (x, kernel)
-
-
-def _depthwise_backward(kept: Any, dy: Any) -> Any:
-    x, kernel = kept
-    wide = dy.astype(jnp.float32)
-    d_taps = [jnp.sum(part * wide, axis=(0, 1, 2)) for part in _shifted(x, kernel.shape[0])]
-    return depthwise(dy, kernel[::-1, ::-1]), jnp.stack(d_taps).reshape(kernel.shape)
-
-
-depthwise.defvjp(_depthwise_forward, _depthwise_backward)
-
-
 def _most(x: Any, axis: int) -> Any:
     """Return the maximum of every element and its two neighbours along `axis`."""
     edges = [(0, 0)] * x.ndim
@@ -105,8 +73,15 @@ class JaxPrimitives:
         return list(jnp.split(joined, ends[:-1], axis=-1))
 
     def depthwise(self, x: Any, kernel: Any) -> Any:
-        """Return the depthwise convolution as a sum of shifted maps."""
-        return depthwise(x, kernel[..., 0])
+        """Return the depthwise convolution."""
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel[..., 0][:, :, None].astype(x.dtype),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=x.shape[-1],
+        )
 
     def spread(self, x: Any) -> Any:
         """Return the 3x3 maximum around every pixel, first along rows, then along columns."""
