@@ -2,4 +2,5 @@
 
 from dsr_inception.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # cutting processes import this file again
+    raise SystemExit(main())
