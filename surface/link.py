@@ -8,10 +8,15 @@ not yet stored when the consumer is killed would come again from the box, but af
 and each receipts what it has committed. Then the session is not kept: a broker would go on giving a
 part to a consumer that is not there. Whoever goes without a goodbye leaves a last will, at which the
 others say "I am here" once more, and the boxes send again what that one had not receipted.
+
+**A broker that is gone is tried every second.** On each new connection a box sends one event of each priority
+and holds the rest, alarms too, until every consumer that it waits for has answered. So however long we
+sleep after the broker is back, so long do its alarms wait.
 """
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -39,8 +44,13 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger(__name__)
 
-#: A connection that lasts so long is one; after shorter ones the next waits longer, up to five seconds.
+#: A connection that lasts so long is one; after shorter ones the next waits longer.
 _STEADY_S: Final = 10.0
+_FIRST_PAUSE_S: Final = 0.2
+#: Where nobody answers: a refused attempt costs next to nothing, and boxes hold their alarms for us.
+_LONGEST_ABSENT_S: Final = 1.0
+#: Where a broker answers and ends it (a password, a certificate, another with our client id): no storm.
+_LONGEST_REFUSED_S: Final = 5.0
 _SESSION_S: Final = 7 * 86_400
 #: The largest message that the broker may send us: an event, with its topic and properties.
 _PACKET_BYTES: Final = MAX_BODY_BYTES + 8 * 1024
@@ -100,6 +110,15 @@ class Incoming:
     retained: bool = False
 
 
+def pause_s(attempt: int, *, answered: bool) -> float:
+    """Return how many seconds to wait after the `attempt`-th short connection in a row (from 0).
+
+    `answered` says whether a broker was there and ended it.
+    """
+    longest = _LONGEST_REFUSED_S if answered else _LONGEST_ABSENT_S
+    return min(longest, _FIRST_PAUSE_S * 2.0 ** min(attempt, 10))
+
+
 class SurfaceLink:
     """Keeps a connection with our subscriptions until `stopping` is set; `run` is its thread.
 
@@ -127,6 +146,7 @@ class SurfaceLink:
         self._gate = threading.Lock()
         self._broker = f"{settings.host}:{settings.port}"
         self._ended = self._told = ""
+        self._reached = False
         self.subscribed = False
         self.overflowed = 0
 
@@ -158,16 +178,18 @@ class SurfaceLink:
         attempt = 0
         while not self._stopping.is_set():
             client: mqtt.Client | None = None
-            began, self._ended = time.monotonic(), ""
+            began, self._ended, self._reached = time.monotonic(), "", False
             attempt += 1
             try:
                 client = self._new_client()
                 self._serve(client)
             except (OSError, ValueError, DsrError) as error:
                 self._ended = self._ended or why_not(error)
+                self._reached = self._reached or not _is_absence(error)
             except Exception as error:  # noqa: BLE001 - a broker's bytes must not end this thread
                 _LOG.exception("link_failed")
                 self._ended = f"{type(error).__name__}: {error}"
+                self._reached = True
             if not self._stopping.is_set():
                 self._say_down()
             with self._gate:
@@ -177,7 +199,7 @@ class SurfaceLink:
                     client._reset_sockets()  # noqa: SLF001 - the public ways may wait
             if time.monotonic() - began >= _STEADY_S:
                 attempt = 0
-            self._stopping.wait(min(5.0, 0.2 * 2 ** min(attempt, 5)))
+            self._stopping.wait(pause_s(attempt, answered=self._reached))
 
     def _say_down(self) -> None:
         """Log why there is no connection; a broker that stays away is one line, not one line an attempt."""
@@ -238,7 +260,7 @@ class SurfaceLink:
             clean_start=not alone,
             properties=properties,
         )
-        self._client = client
+        self._client, self._reached = client, True
         while client.loop(0.2) == mqtt.MQTT_ERR_SUCCESS:
             if self._stopping.is_set():
                 words = "Normal disconnection" if alone else "Disconnect with will message"
@@ -262,3 +284,8 @@ class SurfaceLink:
         self._on_subscribed()
         self.subscribed = True
         _LOG.info("subscribed", broker=self._broker)
+
+
+def _is_absence(error: Exception) -> bool:
+    """Return whether `error` says that nobody answers; a handshake of TLS that fails is an answer."""
+    return isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
