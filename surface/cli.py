@@ -29,7 +29,7 @@ from surface import carried, reports
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from surface.consumer import ConsumerSettings
+    from surface.link import ConsumerSettings
 
 _BROKER: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?"
@@ -133,7 +133,7 @@ def settings_from(args: argparse.Namespace) -> ConsumerSettings:
     from edge_app.delivery.tls import context_for
     from edge_app.secret_files import read_secret
     from surface.arrive import NAME
-    from surface.consumer import ConsumerSettings
+    from surface.link import ConsumerSettings
 
     host, port = _broker(args.broker)
     for option in ("site", "node", "consumer", "share"):

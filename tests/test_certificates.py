@@ -18,7 +18,8 @@ from edge_app.clock import SystemClock, WallQuality, WallTime
 from edge_app.delivery.options import BrokerOptions, TlsOptions
 from edge_app.sparkplug.options import SparkplugOptions
 from edge_app.sparkplug.plane import SparkplugPlane
-from surface.consumer import Consumer, ConsumerSettings
+from surface.consumer import Consumer
+from surface.link import ConsumerSettings
 from surface.store import open_store
 from tests.delivery.test_tls import Authority
 from tests.surface.conftest import arrived
@@ -97,7 +98,7 @@ def test_the_surface_gives_nothing_to_a_broker_that_it_cannot_believe(
     tls = TlsOptions(ca_file=place.mine.cert)
     with structlog.testing.capture_logs() as lines, consuming(place.folder, broker.port, tls) as consumer:
         wait_until(lambda: len([one for one in lines if one["event"] == "link_down"]) > 1, timeout=40)
-        assert not consumer._subscribed
+        assert not consumer.subscribed
     assert all(said in one["reason"] for one in lines if one["event"] == "link_down"), lines
 
 
@@ -109,13 +110,13 @@ def test_the_surface_shows_its_own_certificate_to_whom_it_believes(place: Place)
             tls = TlsOptions(ca_file=place.mine.cert, cert_file=cert, key_file=key)
             with consuming(place.folder, broker.port, tls) as consumer:
                 time.sleep(1.0)
-                assert not consumer._subscribed
+                assert not consumer.subscribed
         assert "subscribed" not in [one["event"] for one in lines]
         assert cert is not None or any("client certificate" in one.get("reason", "") for one in lines), lines
     cert, key = place.mine.issue("surface")
     tls = TlsOptions(ca_file=place.mine.cert, cert_file=cert, key_file=key)
     with consuming(place.folder, broker.port, tls) as consumer:
-        wait_until(lambda: consumer._subscribed, timeout=40, what="subscription")
+        wait_until(lambda: consumer.subscribed, timeout=40, what="subscription")
 
 
 @pytest.mark.parametrize(

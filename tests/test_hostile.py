@@ -30,7 +30,8 @@ from edge_app.sparkplug.connection import Arrived as OnSparkplug
 from edge_app.sparkplug.host import PrimaryHost
 from edge_app.sparkplug.options import SparkplugOptions
 from edge_app.sparkplug.plane import SparkplugPlane
-from surface.consumer import Consumer, ConsumerSettings, _Incoming
+from surface.consumer import Consumer
+from surface.link import ConsumerSettings, Incoming
 from surface.muster import mine_muster
 from surface.store import Store, open_store
 
@@ -228,7 +229,7 @@ def test_what_the_surface_takes(rooms: dict[str, Any], payload: bytes, end: str,
     consumer: Consumer = rooms["consumer"]
     store: Store = rooms["store"]
     before = consumer.refused
-    consumer._take([_Incoming(f"{base}/{end}", payload, 0, 1, 1, None)])
+    consumer._take([Incoming(f"{base}/{end}", payload, 0, 1, 1, None)])
     assert consumer.refused - before in (0, 1)
     json.dumps([str(one) for one in mine_muster(store, now_ms=1).people])
 
@@ -252,7 +253,7 @@ def test_a_true_message_counts_after_all_that(rooms: dict[str, Any]) -> None:
     desk._one_turn()
     assert desk.status.done + desk.status.refused.get("no_clock", 0) == 1
     true = EVENT.replace(json.loads(EVENT)["id"].encode(), b"0197c1e4-ffff-7c3a-8f21-5b1de0a4ffff")
-    consumer._take([_Incoming(f"{BASE}/evt/sighting", true, 0, 1, 1, None)])
+    consumer._take([Incoming(f"{BASE}/evt/sighting", true, 0, 1, 1, None)])
     assert true in [bytes(body) for (body,) in store.rows("SELECT body FROM event")]
     plane = rooms["plane"]
     plane._listen(type("Held", (), {"arrived": [OnSparkplug("spBv1.0/g/NCMD/box-07", REBIRTH)]})(), None)
@@ -267,7 +268,7 @@ def test_a_flood_is_counted_whole_and_logged_rarely(rooms: dict[str, Any], room:
         if room == "cards":
             rooms[room].arrived(b"\xff")
         elif room == "consumer":
-            rooms[room]._take([_Incoming(f"{BASE}/evt/test", b"\xff", 0, 1, 1, None)])
+            rooms[room]._take([Incoming(f"{BASE}/evt/test", b"\xff", 0, 1, 1, None)])
         else:
             rooms[room]._listen(
                 type("Held", (), {"arrived": [OnSparkplug("spBv1.0/g/NCMD/box-07", b"\xff")]})(), None

@@ -139,3 +139,28 @@ def test_consumer_without_correlation_data_is_believed(
     consumer.receipt([e["id"] for e in consumer.watcher.events()])
     wait_until(lambda: len(consumer.tests()) == 20, what="the window")
     consumer.watcher.close()
+
+
+def test_standing_alarms_do_not_wait_for_an_absent_consumer(
+    mosquitto: Broker, deliver: Deliver, event: Events, key_file: Path
+) -> None:
+    """Their events do, for the order's sake: one goes out, the others when the consumer has receipted it."""
+    broker = mosquitto()
+    consumer = Consumer(broker.port)
+    events = consumer.watcher.events
+    standing = Watcher(broker.port, topic="mine/+/v1/+/alarms/#")
+    delivery = deliver(
+        broker.port, consumers=(ConsumerOptions(id="surface", key_file=key_file),), receipt_timeout_s=30.0
+    )
+    names = [f"overstaffed.z{number}" for number in range(5)]
+    for name in names:
+        delivery.submit(event("alarm", alarm={"id": name, "state": "active", "since_ns": 5}))
+    wait_until(lambda: len(standing.arrivals) == len(names), what="every standing alarm")
+    assert names == [arrival.event["alarm"]["id"] for arrival in standing.arrivals]
+    time.sleep(0.3)
+    assert names[:1] == [e["alarm"]["id"] for e in events() if e["kind"] == "alarm"]
+    consumer.receipt([e["id"] for e in events()])
+    wait_until(lambda: len([e for e in events() if e["kind"] == "alarm"]) == len(names), what="their events")
+    assert 0 == order_violations(events())
+    consumer.watcher.close()
+    standing.close()

@@ -15,7 +15,8 @@ import structlog
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import BoxProcess, Watcher, order_violations, wait_until
 from surface.cli import main
-from surface.consumer import Consumer, ConsumerSettings
+from surface.consumer import Consumer
+from surface.link import ConsumerSettings
 from surface.store import open_store
 from tests.surface.conftest import arrived
 
