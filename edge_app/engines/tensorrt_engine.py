@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
     from edge_app.engines.buffers import Buffer, Buffers, Graph
     from edge_app.engines.store import StoredEngine
 
+_logger = logging.getLogger(__name__)
+
 _MODULES: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 #: A batch size is recorded as a CUDA graph when it has come this often.
 _RECORD_AFTER: Final = 2
 _REBUILD: Final = "build it again here: dsr-engine build"
+_OTHER_GPU: Final = (
+    "build it for this GPU: dsr-engine build; TensorRT-RTX knows no data-centre and no Jetson GPU: take "
+    "--backend tensorrt there. Until then the CPU runs the recogniser"
+)
 
 
 def open_plan(engine: StoredEngine, *, graphs: bool = True) -> TensorRtEngine:
@@ -64,6 +71,22 @@ def open_plan(engine: StoredEngine, *, graphs: bool = True) -> TensorRtEngine:
         raise
 
 
+def _make_log(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc] # made at run time from the runtime in use
+        """Keeps the last error, and passes all of them on to the log."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.last = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity.name in ("ERROR", "INTERNAL_ERROR"):
+                self.last = message
+                _logger.error("%s", message)
+
+    return Log()
+
+
 class TensorRtEngine:
     """A plan on a GPU; implements `edge_app.engines.engine.Engine`.
 
@@ -84,14 +107,18 @@ class TensorRtEngine:
         self._trt = trt
         self._record = graphs
         with buffers.current():
-            self._log = trt.Logger(trt.Logger.ERROR)
+            self._log = _make_log(trt)
             try:
                 self._runtime: Any = trt.Runtime(self._log)
             except (TypeError, RuntimeError) as error:  # what pybind11 makes of a null pointer
                 raise ModelError(f"{backend} has no runtime here: {error}", fix="see dmesg") from error
             self._engine: Any = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise ModelError(f"{backend} refuses the plan ({len(plan)} bytes)", fix=_REBUILD)
+                said = self._log.last
+                raise ModelError(
+                    f"{backend} refuses the plan ({len(plan)} bytes): {said or 'it does not say why'}",
+                    fix=_OTHER_GPU if "compute capability" in said else _REBUILD,
+                )
             self._context: Any = self._engine.create_execution_context()
             if self._context is None:
                 raise ModelError(

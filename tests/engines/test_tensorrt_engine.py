@@ -9,6 +9,7 @@ to be set before the work is queued, and nothing computed before the stream is w
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,16 +101,13 @@ class Runtime:
     class TensorIOMode:
         INPUT, OUTPUT = "in", "out"
 
-    class Logger:
-        ERROR = 1
-
-        def __init__(self, level: int) -> None: ...
+    class ILogger: ...
 
     def __init__(
         self,
         memory: Memory,
         *,
-        refuses: bool = False,
+        refuses: str = "",
         works: bool = True,
         full: bool = False,
         takes: bool = True,
@@ -121,11 +119,14 @@ class Runtime:
         self.count = 0
         self.num_io_tensors = 2
 
-    def Runtime(self, _log: Any) -> Runtime:  # noqa: N802 -- TensorRT's name
+    def Runtime(self, log: Any) -> Runtime:  # noqa: N802 -- TensorRT's name
+        self.log = log
         return self
 
     def deserialize_cuda_engine(self, plan: bytes) -> Runtime | None:
         assert self.memory.depth
+        if self.refuses:
+            self.log.log(SimpleNamespace(name="ERROR"), self.refuses)
         return None if self.refuses else self
 
     def create_execution_context(self) -> Runtime | None:
@@ -209,10 +210,28 @@ def test_what_does_not_fit_is_refused(batch: np.ndarray) -> None:
         engine(Memory(shared=True, graphs=True)).run(batch)
 
 
-def test_plan_that_the_runtime_refuses_is_an_error() -> None:
-    """It says None and nothing else."""
-    with pytest.raises(ModelError, match="refuses the plan"):
-        engine(Memory(shared=True, graphs=True), refuses=True)
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("Serialization assertion failed", "build it again here"),
+        (
+            "The engine cannot run on this GPU, which has compute capability 9.0",
+            "the CPU runs the recogniser",
+        ),
+    ],
+)
+def test_plan_that_the_runtime_refuses_is_an_error_with_what_it_said(said: str, fix: str) -> None:
+    """It gives None; why it told its log. The second was heard on a GPU that TensorRT-RTX does not know."""
+    with pytest.raises(ModelError, match=f"refuses the plan.*{said}") as caught:
+        engine(Memory(shared=True, graphs=True), refuses=said)
+    assert fix in str(caught.value.fix)
+
+
+def test_real_runtime_says_why_it_refuses_garbage() -> None:
+    """TensorRT-RTX's own runtime, which needs no GPU to refuse."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: x86-64 only")
+    with pytest.raises(ModelError, match=r"refuses the plan \(400 bytes\): .*[Ee]rror"):
+        TensorRtEngine(b"rubbish " * 50, trt=trt, buffers=Memory(shared=True, graphs=True), backend="x")
 
 
 @pytest.mark.parametrize(
