@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = "checkpoint.npz"
 RECORD: Final = "run.json"
+LOG: Final = "log.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,24 @@ def record_of(folder: Path, *, resume: bool) -> RunRecord:
         return RunRecord()
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{folder / RECORD} cannot be used: {error}; remove it") from error
+
+
+def tidy(folder: Path, steps: int) -> None:
+    """Remove what a killed run left in `folder`: checkpoints half written, rows of the log after `steps`."""
+    for left in folder.glob("checkpoint.*.npz"):
+        left.unlink(missing_ok=True)
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    head, *rows = lines
+    at, width = head.split(",").index("step"), head.count(",")
+    kept = [row for row in rows if row.count(",") == width and int(row.split(",")[at]) <= steps]
+    if len(kept) < len(rows):
+        aside = path.with_suffix(".part")
+        aside.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+        aside.replace(path)
 
 
 def names_hash(names: Sequence[str]) -> str:

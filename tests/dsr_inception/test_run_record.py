@@ -9,7 +9,7 @@ import pytest
 from dsr_inception import cli
 from dsr_inception.cli import train
 from dsr_inception.errors import TrainingError
-from dsr_inception.run_record import CHECKPOINT, RECORD, RunRecord, names_hash, record_of
+from dsr_inception.run_record import CHECKPOINT, RECORD, RunRecord, names_hash, record_of, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,20 @@ def test_record_is_read_again_and_its_absence_is_no_fault(tmp_path: Path) -> Non
     (tmp_path / RECORD).write_text("{")
     with pytest.raises(TrainingError, match=r"run.json cannot be used"):
         record_of(tmp_path, resume=True)
+
+
+def test_log_ends_where_the_checkpoint_is(tmp_path: Path) -> None:
+    """Rows of later steps go, and one that was cut short; without a log there is nothing to do."""
+    tidy(tmp_path, 3)
+    log = tmp_path / "log.csv"
+    log.write_text("seconds,step,loss\n20,2,1.5\n40,3,1.4\n60,4,1.3\n80,")
+    tidy(tmp_path, 3)
+    assert "seconds,step,loss\n20,2,1.5\n40,3,1.4\n" == log.read_text()
+    tidy(tmp_path, 0)
+    assert "seconds,step,loss\n" == log.read_text()
+    log.write_text("")
+    tidy(tmp_path, 0)
+    assert not log.exists()
 
 
 def test_second_run_in_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
