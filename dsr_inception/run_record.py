@@ -39,9 +39,11 @@ def record_of(folder: Path, *, resume: bool) -> RunRecord:
     """Return what the run in `folder` was told; nothing where it has not begun, or wrote no record.
 
     Raises:
-        TrainingError: there is no run to `resume`, or one where another should begin, or the record is
-            damaged.
+        TrainingError: `folder` is none, there is no run to `resume`, or one where another should begin, or
+            the record is damaged.
     """
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is no folder; give --out one, which is made where it is missing")
     has_run = (folder / CHECKPOINT).is_file()
     if resume and not has_run:
         raise TrainingError(f"there is no {CHECKPOINT} in {folder} to go on from; begin with `pretrain`")

@@ -6,18 +6,20 @@ import dataclasses
 import functools
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dsr_inception.errors import RecipeError, TrainingError
+from dsr_inception.errors import DataError, RecipeError, TrainingError
 from dsr_inception.run_record import CHECKPOINT, RunRecord, names_hash, record_of
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
 #: What is computed of the photos once and kept in the run's folder.
 PIXELS: Final = "photos.npy"
 TEACHER: Final = "teacher.npy"
+#: A run that a signal stopped ends with this and the signal's number, as a shell has it: it is not done.
+SIGNALLED: Final = 128
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
@@ -35,6 +37,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     resume, kept = arguments.command == "resume", arguments.out / "recipe.yaml"
+    init = None if resume else arguments.init
     before = record_of(arguments.out, resume=resume)
     recipe = load_recipe(arguments.recipe or kept)
     minutes = arguments.minutes
@@ -50,7 +53,8 @@ def pretrain(arguments: argparse.Namespace) -> int:
     chosen = training_photos(celeba.photos, Splits.load(folder))[:count]
     require_classes(chosen, least=1)
     names = [p.file for p in chosen]
-    teacher = functools.cache(lambda: DlibEmbedder(arguments.dlib))
+    _require_weights(init)
+    teacher = functools.cache(lambda: DlibEmbedder(_given_dlib(arguments)))
     if not (arguments.out / TEACHER).is_file():
         teacher()  # a wrong --dlib is said before anything is computed
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -65,14 +69,33 @@ def pretrain(arguments: argparse.Namespace) -> int:
     trainer = Trainer(recipe=recipe, pixels=pixels, names=names, targets=targets, folder=arguments.out)
     if resume:
         trainer.restore()
-    elif arguments.init:
-        trainer.start_from(arguments.init)
+    elif init:
+        trainer.start_from(init)
     print(trainer.run())
     log = arguments.out / "log.csv"
     if log.is_file():  # a run that was stopped before its first step has none
         write_scalars(arguments.out, rows_of(log, step="step"))
         print(training_curves(log, arguments.out / "log.png"))
-    return 0
+    return SIGNALLED + trainer.stopped if trainer.stopped else 0
+
+
+def _require_weights(path: Path | None) -> None:
+    if path is not None and not path.is_file():
+        raise TrainingError(f"no weights at {path}; give --init a recogniser, .keras")
+
+
+def _given_dlib(arguments: argparse.Namespace) -> Path:
+    """Return ``--dlib``, which `resume` does without while the teacher's vectors are in the run's folder.
+
+    Raises:
+        DataError: it is needed and was not given.
+    """
+    if arguments.dlib is None:
+        raise DataError(
+            f"{arguments.out / TEACHER} is missing, damaged or of other photos: give --dlib, the folder of "
+            "the teacher's files"
+        )
+    return Path(arguments.dlib)
 
 
 def _keep_record(folder: Path, before: RunRecord, now: RunRecord) -> None:
@@ -111,8 +134,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = dataclasses.replace(load_closed_recipe(arguments.recipe), **_given(arguments))
     folder = data_folder(arguments.data)
-    if not arguments.init.is_file():
-        raise TrainingError(f"no weights at {arguments.init}; give --init a recogniser, .keras")
+    _require_weights(arguments.init)
     photos = celeba_photos(folder)
     chosen = deep_selection(photos, Splits.load(folder), identities=arguments.identities)
     trunk = Trunk(keras.saving.load_model(arguments.init), file_hash(arguments.init), arguments.cache)
