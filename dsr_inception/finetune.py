@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsr_inception.datasets import Photo, PhotoSet
+    from dsr_inception.interrupted import Interrupted
     from dsr_inception.recipe import ClosedRecipe
 
     Halves = npt.NDArray[np.float16]
@@ -89,7 +90,7 @@ class Drawn(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(self, values: Halves, labels: Labels, *, batch: int, seed: int) -> None:
         super().__init__()
         self._values, self._labels, self._batch = values, labels, batch
-        self._rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self._batches = list(range(len(self)))
         self.on_epoch_end()
 
@@ -98,12 +99,12 @@ class Drawn(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         rows = self.rows(index)
-        return self._values[self._mirror[rows], rows].astype(np.float32), self._labels[rows]
+        return self._values[self.mirror[rows], rows].astype(np.float32), self._labels[rows]
 
     def rows(self, index: int) -> Labels:
         """Return which pictures the batch `index` of this epoch is of."""
         place = self._batches[index]
-        return self._order[place * self._batch : (place + 1) * self._batch]
+        return self.order[place * self._batch : (place + 1) * self._batch]
 
     def on_epoch_begin(self) -> None:
         """Draw the order of the batches."""
@@ -112,8 +113,8 @@ class Drawn(keras.utils.PyDataset):  # type: ignore[misc]
 
     def on_epoch_end(self) -> None:
         """Draw a new order, and which pictures are mirrored."""
-        self._order = self._rng.permutation(len(self._labels))
-        self._mirror = self._rng.integers(2, size=len(self._labels))
+        self.order = self.rng.permutation(len(self._labels))
+        self.mirror = self.rng.integers(2, size=len(self._labels))
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -186,6 +187,7 @@ def train_upper(
     names: Sequence[str] = (),
     test: tuple[Halves, Labels] | None = None,
     each: Callable[[Epoch], None] | None = None,
+    interrupted: Interrupted | None = None,
 ) -> Trained:
     """Train what `recipe`'s scheme leaves free on the `values` (2, N, ...) of the frozen stages.
 
@@ -197,10 +199,11 @@ def train_upper(
         names: of the pictures, for messages.
         test: values and labels that the log's last column is of; nothing is chosen by it.
         each: called after every epoch.
+        interrupted: where the state is kept after every epoch, and gone on from if it is there.
 
     Raises:
-        TrainingError: an unknown scheme, one that trains nothing, a gap in the labels, or a loss that is no
-            number.
+        TrainingError: an unknown scheme, one that trains nothing, a gap in the labels, a loss that is no
+            number, or a state that cannot be gone on from.
     """
     frozen = transfer.frozen_stages(recipe.scheme)
     if recipe.scheme == "a":
@@ -215,9 +218,10 @@ def train_upper(
     model = transfer.JointModel(classifier, weight=recipe.centre, alpha=recipe.alpha, start=centres)
     model.compile(keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum))
     transfer.without_compiler(model)
-    batches, log = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed), []
+    batches = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed)
+    log = [Epoch(**row) for row in interrupted.go_on(model, batches)] if interrupted else []
     watch = Watch(batches, values, names)
-    for epoch in range(recipe.epochs):
+    for epoch in range(len(log), recipe.epochs):
         model.optimizer.learning_rate = recipe.learning_rate / (1 + recipe.decay * epoch)
         watch.epoch, started = epoch + 1, time.monotonic()
         fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
@@ -226,6 +230,8 @@ def train_upper(
         log.append(row)
         left = (recipe.epochs - epoch - 1) * row.seconds
         _log.info("epoch %d of %d: loss %.4f, %.0f s left", epoch + 1, recipe.epochs, loss, left)
+        if interrupted:
+            interrupted.keep(model, batches, log)
         if each:
             each(row)
     return Trained(classifier, tuple(log))

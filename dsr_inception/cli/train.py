@@ -125,6 +125,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     from dsr_inception.datasets import Splits, data_folder
     from dsr_inception.embedders import file_hash
     from dsr_inception.finetune import train_upper, write_log
+    from dsr_inception.interrupted import Interrupted
     from dsr_inception.plots import training_curves
     from dsr_inception.recipe import load_closed_recipe
     from dsr_inception.report import Report
@@ -142,18 +143,23 @@ def finetune(arguments: argparse.Namespace) -> int:
     test, labels = chosen.test, chosen.labels
     halves = (values[:, test], labels[test])
     names = [p.file for p, held in zip(chosen.photos, test, strict=True) if not held]
-    trained = train_upper(trunk.recogniser, values[:, ~test], labels[~test], recipe, names=names, test=halves)
+    key = {"recipe": dataclasses.asdict(recipe), "weights": trunk.key, "photos": names_hash(names)}
+    state = Interrupted(arguments.out, key) if arguments.out else None
+    trained = train_upper(
+        trunk.recogniser, values[:, ~test], labels[~test], recipe,
+        names=names, test=halves, interrupted=state,
+    )  # fmt: skip
     report = Report()
     enter_closed(
         report, "deep", f"scheme {recipe.scheme}", trained.scores(halves[0]).argmax(axis=1), halves[1]
     )
     report.note("deep", recipe=dataclasses.asdict(recipe))
     print(report.table())
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
+    if state:
         (arguments.out / "figures.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
         trained.model.save(arguments.out / "classifier.keras")
         print(training_curves(write_log(arguments.out, trained.log), arguments.out / "log.png"))
+        state.done()
     return 0
 
 
