@@ -133,6 +133,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     from dsr_inception.transfer import frozen_stages
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns, twice, of every size of a last batch
     recipe = dataclasses.replace(load_closed_recipe(arguments.recipe), **_given(arguments))
     folder = data_folder(arguments.data)
     _require_weights(arguments.init)

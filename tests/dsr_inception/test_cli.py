@@ -164,6 +164,10 @@ def test_missing_detector_is_named(small_set: Path, capsys: pytest.CaptureFixtur
     arguments = ["threshold", "--detector", str(small_set / "none.json")]
     assert 2 == cli.main(["--data", str(small_set), *arguments])
     assert "put mf_photos.tar" in capsys.readouterr().err
+    (small_set / "mf_photos").mkdir()
+    (small_set / "mf_photos" / "a.png").write_bytes(b"no picture: nothing has looked at it")
+    assert 2 == cli.main(["--data", str(small_set), *arguments])
+    assert "none.json; run `python3 run.py setup`, or give --detector" in capsys.readouterr().err
 
 
 def test_sheet_is_written(tmp_path: Path) -> None:
