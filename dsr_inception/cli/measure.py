@@ -181,18 +181,16 @@ class _Run:
     @property
     def trunk(self) -> Trunk:
         """The Keras weights that the closed sets stand on."""
-        import keras
-
-        from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
         from dsr_inception.embedders import file_hash
         from dsr_inception.errors import TrainingError
+        from dsr_inception.network import load_recogniser
         from dsr_inception.tables import Trunk
 
         if self._trunk is None:
             path = self.arguments.weights
             if not path.is_file():
                 raise TrainingError(f"no weights at {path}; give --weights a recogniser, .keras")
-            self._trunk = Trunk(keras.saving.load_model(path), file_hash(path), self.arguments.cache)
+            self._trunk = Trunk(load_recogniser(path), file_hash(path), self.arguments.cache)
         return self._trunk
 
     def miners(self, kind: str, people: str | None = None) -> MinerSet:

@@ -117,15 +117,13 @@ def _keep_record(folder: Path, before: RunRecord, now: RunRecord) -> None:
 
 def finetune(arguments: argparse.Namespace) -> int:
     """Train the closed set of deep people by one scheme; figures, log and plot into ``--out``."""
-    import keras
-
-    from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
     from dsr_inception.celeba import celeba_photos
     from dsr_inception.closed import deep_selection, enter_closed
     from dsr_inception.datasets import Splits, data_folder
     from dsr_inception.embedders import file_hash
     from dsr_inception.finetune import train_upper, write_log
     from dsr_inception.interrupted import Interrupted
+    from dsr_inception.network import load_recogniser
     from dsr_inception.plots import training_curves
     from dsr_inception.recipe import load_closed_recipe
     from dsr_inception.report import Report
@@ -139,7 +137,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     _require_weights(arguments.init)
     photos = celeba_photos(folder)
     chosen = deep_selection(photos, Splits.load(folder), identities=arguments.identities)
-    trunk = Trunk(keras.saving.load_model(arguments.init), file_hash(arguments.init), arguments.cache)
+    trunk = Trunk(load_recogniser(arguments.init), file_hash(arguments.init), arguments.cache)
     values = trunk.lower(frozen_stages(recipe.scheme)).of_photos(photos, chosen.photos)
     test, labels = chosen.test, chosen.labels
     halves = (values[:, test], labels[test])
