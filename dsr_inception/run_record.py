@@ -6,15 +6,18 @@ goes on with other photos would train on targets that the optimiser has never se
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from dsr_inception.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHECKPOINT: Final = "checkpoint.npz"
@@ -55,6 +58,27 @@ def record_of(folder: Path, *, resume: bool) -> RunRecord:
         return RunRecord()
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{folder / RECORD} cannot be used: {error}; remove it") from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process, which may tidy up in it and write checkpoints; a killed one lets go.
+
+    Raises:
+        TrainingError: another holds it.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"a run is going on in {folder}: wait for it, stop it (SIGTERM keeps a checkpoint), or give "
+                "another --out"
+            ) from error
+        yield
+    finally:
+        os.close(held)
 
 
 def tidy(folder: Path, steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dsr_inception.errors import DataError, RecipeError, TrainingError
-from dsr_inception.run_record import CHECKPOINT, RunRecord, names_hash, record_of
+from dsr_inception.run_record import CHECKPOINT, RunRecord, alone_in, names_hash, record_of
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,11 @@ SIGNALLED: Final = 128
 
 def pretrain(arguments: argparse.Namespace) -> int:
     """Train by a recipe, or go on from the folder's checkpoint."""
+    with contextlib.ExitStack() as until_then:
+        return _pretrain(arguments, until_then)
+
+
+def _pretrain(arguments: argparse.Namespace, until_then: contextlib.ExitStack) -> int:
     import shutil
 
     from dsr_inception.batches import decoded
@@ -58,6 +64,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if not (arguments.out / TEACHER).is_file():
         teacher()  # a wrong --dlib is said before anything is computed
     arguments.out.mkdir(parents=True, exist_ok=True)
+    until_then.enter_context(alone_in(arguments.out))
     _keep_record(arguments.out, before, RunRecord(photos=count, minutes=minutes, names=names_hash(names)))
     if arguments.recipe and arguments.recipe.resolve() != kept.resolve():
         shutil.copyfile(arguments.recipe, kept)
