@@ -239,7 +239,7 @@ class Trainer:
     def _log(self, figures: npt.NDArray[np.float32], speed: float) -> None:
         progress = self.progress
         rate = learning_rate(self.recipe, self.share, progress.steps, progress.side_steps)
-        left = self.recipe.minutes - progress.seconds / 60
+        left = max(0.0, self.recipe.minutes - progress.seconds / 60)
         row = [round(progress.seconds), progress.steps, progress.pictures, progress.side, f"{rate:.2e}"]
         row += [*(f"{v:.4f}" for v in figures), f"{speed:.1f}", f"{left:.1f}"]
         _log.info("%s", "  ".join(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True)))

@@ -116,6 +116,7 @@ def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert all(float(row["loss"]) > 0 and float(row["speed"]) > 0 for row in rows)
+    assert "0.0" == rows[-1]["left"]
     again = keras.saving.load_model(path)
     assert (None, 224, 224, 3) == again.input_shape
     for one, two in zip(
