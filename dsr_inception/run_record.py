@@ -86,14 +86,12 @@ def tidy(folder: Path, steps: int) -> None:
     for left in folder.glob("checkpoint.*.npz"):
         left.unlink(missing_ok=True)
     path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if not lines:
-        path.unlink(missing_ok=True)
-        return
-    head, *rows = lines
-    at, width = head.split(",").index("step"), head.count(",")
+    head, *rows = (path.read_text(encoding="utf-8") if path.is_file() else "").splitlines() or [""]
+    at, width = head.split(",").index("step") if rows else 0, head.count(",")
     kept = [row for row in rows if row.count(",") == width and int(row.split(",")[at]) <= steps]
-    if len(kept) < len(rows):
+    if not kept:
+        path.unlink(missing_ok=True)
+    elif len(kept) < len(rows):
         aside = path.with_suffix(".part")
         aside.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
         aside.replace(path)

@@ -16,6 +16,8 @@ from dsr_inception.run_record import CHECKPOINT, RunRecord, alone_in, names_hash
 if TYPE_CHECKING:
     import argparse
 
+    from dsr_inception.recipe import Recipe
+
 #: What is computed of the photos once and kept in the run's folder.
 PIXELS: Final = "photos.npy"
 TEACHER: Final = "teacher.npy"
@@ -38,19 +40,13 @@ def _pretrain(arguments: argparse.Namespace, until_then: contextlib.ExitStack) -
     from dsr_inception.embedders import DlibEmbedder
     from dsr_inception.events import rows_of, write_scalars
     from dsr_inception.plots import training_curves
-    from dsr_inception.recipe import load_recipe
     from dsr_inception.targets import make_targets, teacher_descriptors
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     resume, kept = arguments.command == "resume", arguments.out / "recipe.yaml"
     init = None if resume else arguments.init
     before = record_of(arguments.out, resume=resume)
-    recipe = load_recipe(arguments.recipe or kept)
-    minutes = arguments.minutes
-    if resume and minutes is None and arguments.recipe is None:
-        minutes = before.minutes
-    if minutes is not None:
-        recipe = dataclasses.replace(recipe, minutes=minutes)
+    recipe, minutes = _recipe_and_minutes(arguments, before, kept, resume=resume)
     count = before.photos if resume and arguments.photos is None else arguments.photos
     if count is not None and count < 1:
         raise RecipeError(f"--photos must be above 0; received {count}")
@@ -84,6 +80,30 @@ def _pretrain(arguments: argparse.Namespace, until_then: contextlib.ExitStack) -
         write_scalars(arguments.out, rows_of(log, step="step"))
         print(training_curves(log, arguments.out / "log.png"))
     return SIGNALLED + trainer.stopped if trainer.stopped else 0
+
+
+def _recipe_and_minutes(
+    arguments: argparse.Namespace, before: RunRecord, kept: Path, *, resume: bool
+) -> tuple[Recipe, float | None]:
+    """Return the recipe, of `kept` where a run goes on without another, and the minutes if said beside it.
+
+    Raises:
+        RecipeError: it cannot be used, or a run would go on to other targets than it began with.
+    """
+    from dsr_inception.recipe import load_recipe
+
+    recipe: Recipe = load_recipe(arguments.recipe or kept)
+    minutes: float | None = arguments.minutes
+    if resume and minutes is None and arguments.recipe is None:
+        minutes = before.minutes
+    if resume and kept.is_file():
+        began = load_recipe(kept).loss.whiten
+        if recipe.loss.whiten != began:
+            raise RecipeError(
+                f"{arguments.recipe}: loss.whiten must stay {began}, with which the run in {arguments.out} "
+                f"began: its targets would be others; received {recipe.loss.whiten}"
+            )
+    return (recipe if minutes is None else dataclasses.replace(recipe, minutes=minutes)), minutes
 
 
 def _require_weights(path: Path | None) -> None:

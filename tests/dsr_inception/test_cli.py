@@ -109,6 +109,12 @@ def test_interrupted_run_is_no_success_and_goes_on_without_the_teacher(
     begin = ["pretrain", "--recipe", str(cli.QUICK.parents[1] / "smoke.yaml"), "--out", str(run)]
     assert 128 + 15 == cli.main([*words, *begin, "--dlib", "none"])
     assert 128 + 15 == cli.main([*words, "resume", "--out", str(run)])
+    other = small_set / "other.yaml"
+    other.write_text((run / "recipe.yaml").read_text().replace("whiten: 0.5", "whiten: 0.0"))
+    kept = (run / "recipe.yaml").read_bytes()
+    assert 2 == cli.main([*words, "resume", "--out", str(run), "--recipe", str(other)])
+    assert "loss.whiten must stay 0.5, with which the run in" in capsys.readouterr().err
+    assert kept == (run / "recipe.yaml").read_bytes()
     (run / "teacher.npy").write_bytes(b"\x93NUMPY cut sh")
     capsys.readouterr()
     assert 2 == cli.main([*words, "resume", "--out", str(run)])
