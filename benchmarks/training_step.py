@@ -1,6 +1,6 @@
 """How many pictures a second a training step learns, on whatever Keras runs on here.
 
-- ``python -m benchmarks.training_step [SIDE [BATCH]]``: float32 and bfloat16, alternating, beside Keras' layers;
+- ``python -m benchmarks.training_step [SIDE [BATCH]]``: float32, bfloat16 and Keras' layers, alternating;
 - ``python -m benchmarks.training_step RECIPE.yaml``: every phase of a recipe, learning and cutting apart, and
   what the first step costs (on jax: compiling it, once for every side and batch).
 
@@ -95,8 +95,8 @@ def phases(path: Path) -> None:
         np.asarray(figures)
         learnt = ROUNDS * phase.batch / (time.perf_counter() - start)
         print(
-            f"side {phase.side:>3} batch {phase.batch:>4} rounded {phase.quantised}: first step {first:5.1f} s, "
-            f"learns {learnt:8.1f} pictures/s, cuts {_cut(phase):8.1f}",
+            f"side {phase.side:>3} batch {phase.batch:>4} rounded {phase.quantised}: first step {first:5.1f} "
+            f"s, learns {learnt:8.1f} pictures/s, cuts {_cut(phase):8.1f}",
             flush=True,
         )
 

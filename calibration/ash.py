@@ -264,4 +264,4 @@ def coal_ash(
     shaded = shading + 0.5 * (grain - 0.5)
     grey = cv2.merge([shaded * channel for channel in tint])  # three whole planes: broadcasting is slow
     mixed = image + cv2.merge([mask] * 3) * (grey - image)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)

@@ -61,6 +61,8 @@ def contact_sheet(photo: Path, out: Path) -> None:
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(strip, caption, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, thick, cv2.LINE_AA)
         strips.append(strip)
+    if not cv2.haveImageWriter(str(out)):
+        raise PhotoError(f"{out} is no picture's name", fix="give a name that ends in .jpg or .png")
     out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(out), np.concatenate(strips), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
-        raise PhotoError(f"{out} cannot be written", fix="give a name that ends in .jpg or .png")
+        raise PhotoError(f"{out} cannot be written", fix="look at the folder and its disk")

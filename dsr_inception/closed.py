@@ -56,7 +56,8 @@ class Selection:
 def _selection(chosen: Sequence[tuple[Photo, bool, str]]) -> Selection:
     ordered = sorted(chosen, key=lambda row: row[0].file)
     photos, test = tuple(row[0] for row in ordered), np.array([row[1] for row in ordered])
-    require_classes((p for p, held in zip(photos, test, strict=True) if not held), least=2)
+    trained = (p for p, held in zip(photos, test, strict=True) if not held)
+    require_classes(trained, least=2, people=[p.person for p in photos])
     _, labels = np.unique([p.person for p in photos], return_inverse=True)
     return Selection(photos, labels, test, np.array([row[2] for row in ordered]))
 
@@ -69,9 +70,17 @@ def deep_selection(photos: PhotoSet, splits: Splits, *, identities: int | None =
     """Return the deep people's closed set, of the first `identities` of them if given.
 
     Raises:
-        DataError: somebody has fewer than two photos beside the five for testing, or nobody is there.
+        DataError: somebody has fewer than two photos beside the five for testing or none at all, or nobody
+            is there.
     """
     people = {who: own for who, own in photos.by_person().items() if who in splits.celeba_deep}
+    empty = sorted(splits.celeba_deep - people.keys())
+    if people and empty:
+        shown = ", ".join(empty[:10])
+        raise DataError(
+            f"{len(empty)} of celeba_deep's people have no picture in {photos.name}: {shown}; "
+            "add their pictures, or take them out of splits.json"
+        )
     chosen = dict(sorted(people.items())[:identities])
     return _selection([row for own in chosen.values() for row in _marked(own, HELD_BACK, HELD)])
 

@@ -201,13 +201,14 @@ def training_photos(photos: Sequence[Photo], splits: Splits, *, hold_back: int =
     return kept
 
 
-def require_classes(photos: Iterable[Photo], *, least: int = 2) -> None:
-    """Refuse a closed set in which somebody has fewer than `least` pictures.
+def require_classes(photos: Iterable[Photo], *, least: int = 2, people: Iterable[str] = ()) -> None:
+    """Refuse a closed set in which somebody, also of `people` without a picture, has fewer than `least`.
 
     Raises:
         DataError: naming the people, at most ten.
     """
-    counts = Counter(photo.person for photo in photos)
+    counts = Counter(dict.fromkeys(people, 0))
+    counts.update(photo.person for photo in photos)
     if not counts:
         raise DataError("there is nobody to train on: the set is empty after the split")
     few = sorted(person for person, n in counts.items() if n < least)

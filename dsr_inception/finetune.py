@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import random
 import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
@@ -25,12 +26,13 @@ from dsr_inception.events import write_scalars
 from edge_app.faces.preprocess import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from dsr_inception.datasets import Photo, PhotoSet
+    from dsr_inception.interrupted import Interrupted
     from dsr_inception.recipe import ClosedRecipe
 
     Halves = npt.NDArray[np.float16]
@@ -79,25 +81,70 @@ class Lower:
 
 
 class Drawn(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches in a new order each epoch, each picture mirrored half of the time."""
+    """Batches in a new order each epoch, each picture mirrored half of the time.
+
+    It also says which pictures a batch is of, so ``fit`` is told not to shuffle: the batches are drawn here,
+    as it would.
+    """
 
     def __init__(self, values: Halves, labels: Labels, *, batch: int, seed: int) -> None:
         super().__init__()
         self._values, self._labels, self._batch = values, labels, batch
-        self._rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
+        self._batches = list(range(len(self)))
         self.on_epoch_end()
 
     def __len__(self) -> int:
         return int(np.ceil(len(self._labels) / self._batch))
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        rows = self._order[index * self._batch : (index + 1) * self._batch]
-        return self._values[self._mirror[rows], rows].astype(np.float32), self._labels[rows]
+        rows = self.rows(index)
+        return self._values[self.mirror[rows], rows].astype(np.float32), self._labels[rows]
+
+    def rows(self, index: int) -> Labels:
+        """Return which pictures the batch `index` of this epoch is of."""
+        place = self._batches[index]
+        return self.order[place * self._batch : (place + 1) * self._batch]
+
+    def on_epoch_begin(self) -> None:
+        """Draw the order of the batches."""
+        self._batches = list(range(len(self)))
+        random.shuffle(self._batches)
 
     def on_epoch_end(self) -> None:
         """Draw a new order, and which pictures are mirrored."""
-        self._order = self._rng.permutation(len(self._labels))
-        self._mirror = self._rng.integers(2, size=len(self._labels))
+        self.order = self.rng.permutation(len(self._labels))
+        self.mirror = self.rng.integers(2, size=len(self._labels))
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stops at the batch whose loss is no number.
+
+    Args:
+        batches: that are trained on.
+        values: of all pictures, (2, N, ...).
+        names: of the pictures; none: their numbers.
+    """
+
+    def __init__(self, batches: Drawn, values: Halves, names: Sequence[str]) -> None:
+        super().__init__()
+        self._batches, self._values, self._names = batches, values, names
+        self.epoch = 0
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the loss, which Keras gives as the mean since the epoch began.
+
+        Raises:
+            TrainingError: it is no number; the message names the batch's pictures.
+        """
+        loss = float((logs or {})["loss"])
+        if not np.isfinite(loss):
+            rate = float(self.model.optimizer.learning_rate)
+            pictures = ", ".join(_name(self._names, i) for i in self._batches.rows(batch))
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.epoch}, batch {batch + 1} of {len(self._batches)}, rate "
+                f"{rate:.2e}; {_suspects(self._values, self._names)}. The batch: {pictures}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +187,7 @@ def train_upper(
     names: Sequence[str] = (),
     test: tuple[Halves, Labels] | None = None,
     each: Callable[[Epoch], None] | None = None,
+    interrupted: Interrupted | None = None,
 ) -> Trained:
     """Train what `recipe`'s scheme leaves free on the `values` (2, N, ...) of the frozen stages.
 
@@ -151,10 +199,11 @@ def train_upper(
         names: of the pictures, for messages.
         test: values and labels that the log's last column is of; nothing is chosen by it.
         each: called after every epoch.
+        interrupted: where the state is kept after every epoch, and gone on from if it is there.
 
     Raises:
-        TrainingError: an unknown scheme, one that trains nothing, a gap in the labels, or a loss that is no
-            number.
+        TrainingError: an unknown scheme, one that trains nothing, a gap in the labels, a loss that is no
+            number, or a state that cannot be gone on from.
     """
     frozen = transfer.frozen_stages(recipe.scheme)
     if recipe.scheme == "a":
@@ -169,20 +218,20 @@ def train_upper(
     model = transfer.JointModel(classifier, weight=recipe.centre, alpha=recipe.alpha, start=centres)
     model.compile(keras.optimizers.SGD(recipe.learning_rate, momentum=recipe.momentum))
     transfer.without_compiler(model)
-    batches, log = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed), []
-    for epoch in range(recipe.epochs):
+    batches = Drawn(values, labels, batch=recipe.batch, seed=recipe.seed)
+    log = [Epoch(**row) for row in interrupted.go_on(model, batches)] if interrupted else []
+    watch = Watch(batches, values, names)
+    for epoch in range(len(log), recipe.epochs):
         model.optimizer.learning_rate = recipe.learning_rate / (1 + recipe.decay * epoch)
-        started = time.monotonic()
-        loss = float(model.fit(batches, epochs=1, verbose=0).history["loss"][0])
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {epoch + 1}, rate {float(model.optimizer.learning_rate):.2e}; "
-                f"{_suspects(values, names)}"
-            )
+        watch.epoch, started = epoch + 1, time.monotonic()
+        fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
+        loss = float(fitted.history["loss"][0])
         row = _epoch(classifier, (values, labels), test, epoch + 1, loss, time.monotonic() - started)
         log.append(row)
         left = (recipe.epochs - epoch - 1) * row.seconds
         _log.info("epoch %d of %d: loss %.4f, %.0f s left", epoch + 1, recipe.epochs, loss, left)
+        if interrupted:
+            interrupted.keep(model, batches, log)
         if each:
             each(row)
     return Trained(classifier, tuple(log))
@@ -193,8 +242,12 @@ def _suspects(values: Halves, names: Sequence[str]) -> str:
     odd = [i for i in range(values.shape[1]) if not np.isfinite(values[:, i]).all()]
     if not odd:
         return "every picture gives numbers: lower learning_rate or centre"
-    shown = ", ".join(names[i] if names else f"number {i}" for i in odd[:10])
+    shown = ", ".join(_name(names, i) for i in odd[:10])
     return f"{len(odd)} pictures give no numbers, look at them: {shown}"
+
+
+def _name(names: Sequence[str], row: int) -> str:
+    return names[row] if names else f"number {row}"
 
 
 def _epoch(  # noqa: PLR0917 -- one call, in reading order

@@ -15,11 +15,16 @@ was last trained at; `reduce` puts that side behind a 224 input.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
 
 import keras
 
 from dsr_inception import blocks
+from dsr_inception.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STAGE_FILTERS: Final = (16, 32, 64, 128, 256)
 INPUT_SIDE: Final = 224
@@ -66,6 +71,21 @@ def recogniser(
         x = keras.layers.Dropout(dropout, name="dropout")(x)
     x = keras.layers.Dense(dim, name="embedding_linear")(x)
     return keras.Model(body.input, UnitLength(name="embedding")(x), name="dsr_recogniser")
+
+
+def load_recogniser(path: Path) -> keras.Model:
+    """Return the `recogniser` that a .keras file holds.
+
+    Raises:
+        TrainingError: there is none in it.
+    """
+    try:
+        model = keras.saving.load_model(path)
+        model.get_layer("embedding_linear")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"{path} is no recogniser, .keras, as `pretrain` writes one: {said}") from error
+    return model
 
 
 def classifier(

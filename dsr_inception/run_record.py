@@ -6,19 +6,23 @@ goes on with other photos would train on targets that the optimiser has never se
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from dsr_inception.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHECKPOINT: Final = "checkpoint.npz"
 RECORD: Final = "run.json"
+LOG: Final = "log.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,11 @@ def record_of(folder: Path, *, resume: bool) -> RunRecord:
     """Return what the run in `folder` was told; nothing where it has not begun, or wrote no record.
 
     Raises:
-        TrainingError: there is no run to `resume`, or one where another should begin, or the record is
-            damaged.
+        TrainingError: `folder` is none, there is no run to `resume`, or one where another should begin, or
+            the record is damaged.
     """
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is no folder; give --out one, which is made where it is missing")
     has_run = (folder / CHECKPOINT).is_file()
     if resume and not has_run:
         raise TrainingError(f"there is no {CHECKPOINT} in {folder} to go on from; begin with `pretrain`")
@@ -52,6 +58,43 @@ def record_of(folder: Path, *, resume: bool) -> RunRecord:
         return RunRecord()
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{folder / RECORD} cannot be used: {error}; remove it") from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process, which may tidy up in it and write checkpoints; a killed one lets go.
+
+    Raises:
+        TrainingError: another holds it.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"a run is going on in {folder}: wait for it, stop it (SIGTERM keeps a checkpoint), or give "
+                "another --out"
+            ) from error
+        yield
+    finally:
+        os.close(held)
+
+
+def tidy(folder: Path, steps: int) -> None:
+    """Remove what a killed run left in `folder`: checkpoints half written, rows of the log after `steps`."""
+    for left in folder.glob("checkpoint.*.npz"):
+        left.unlink(missing_ok=True)
+    path = folder / LOG
+    head, *rows = (path.read_text(encoding="utf-8") if path.is_file() else "").splitlines() or [""]
+    at, width = head.split(",").index("step") if rows else 0, head.count(",")
+    kept = [row for row in rows if row.count(",") == width and int(row.split(",")[at]) <= steps]
+    if not kept:
+        path.unlink(missing_ok=True)
+    elif len(kept) < len(rows):
+        aside = path.with_suffix(".part")
+        aside.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+        aside.replace(path)
 
 
 def names_hash(names: Sequence[str]) -> str:

@@ -49,7 +49,10 @@ def teacher_descriptors(
     `teacher` is asked for only where `cache` is not these photos'.
     """
     if cache.is_file():
-        kept = np.load(cache)
+        try:
+            kept = np.load(cache)
+        except (EOFError, ValueError):  # copied by halves: as if it were not there
+            kept = np.empty(0)
         if kept.shape == (len(chosen), 128):
             return np.asarray(kept, np.float32)
     embedder, parts = teacher(), []
@@ -59,7 +62,9 @@ def teacher_descriptors(
         parts.append((embedder.descriptors(crops) + embedder.descriptors(mirrored)) / 2)
     found = np.concatenate(parts).astype(np.float32)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    np.save(cache, found)
+    aside = cache.with_suffix(".part.npy")
+    np.save(aside, found)
+    aside.replace(cache)
     return found
 
 

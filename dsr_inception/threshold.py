@@ -10,6 +10,7 @@ the threshold is the highest of the five. That is repeated over many draws of th
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ DRAWS: Final = 200
 CLEAN: Final = "clean"
 PASSAGE: Final = "passage"
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -58,8 +61,12 @@ class Chosen:
 def embed_conditions(
     embedder: Embedder, crops: npt.NDArray[np.uint8], *, seed: int = 0
 ) -> dict[str, Vectors]:
-    """Return the vectors of `crops` (N, 224, 224, 3) in every condition."""
-    return {name: embedder.embed(degraded_crops(crops, name, seed=seed)) for name in CONDITIONS}
+    """Return the vectors of `crops` (N, 224, 224, 3) in every condition; it takes minutes and says so."""
+    found = {}
+    for place, name in enumerate(CONDITIONS, start=1):
+        _log.info("%d photos, condition %d of %d: %s", len(crops), place, len(CONDITIONS), name)
+        found[name] = embedder.embed(degraded_crops(crops, name, seed=seed))
+    return found
 
 
 def pool_views(views: Sequence[Vectors]) -> Vectors:

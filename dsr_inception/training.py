@@ -30,7 +30,7 @@ from dsr_inception import network
 from dsr_inception.batches import Batches, upright_crops
 from dsr_inception.embedders import KerasEmbedder
 from dsr_inception.errors import TrainingError
-from dsr_inception.run_record import CHECKPOINT
+from dsr_inception.run_record import CHECKPOINT, tidy
 from dsr_inception.step import Learner
 from dsr_inception.targets import rotation_between
 
@@ -135,7 +135,8 @@ class Trainer:
         with computing_in(recipe.precision):
             self.model = network.recogniser(None, dim=targets.vectors.shape[1])
         self.learner = Learner(self.model, targets.prototypes, recipe)
-        self._stopped = False
+        #: The number of the signal that stopped the run, 0 without one.
+        self.stopped = 0
 
     # -- the step ---------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Trainer:
         """Take one step on `batch`; return loss, cosine to the teacher, accuracy and gradient norm.
 
         Raises:
-            TrainingError: the loss is no number.
+            TrainingError: the loss or the gradient's norm is no number.
         """
         return self._stepped(batch)()
 
@@ -171,12 +172,13 @@ class Trainer:
         import keras
 
         figures = np.asarray(keras.ops.convert_to_numpy(found), np.float32)
-        if not np.isfinite(figures[0]):
-            photos = ", ".join(self._names[i] for i in batch.rows)
-            raise TrainingError(
-                f"the loss is {figures[0]} at step {step}, rate {rate:.2e}. Lower learning_rate, "
-                f"or look at the batch's photos: {photos}"
-            )
+        for what, value in (("loss", figures[0]), ("gradient's norm", figures[-1])):
+            if not np.isfinite(value):
+                photos = ", ".join(self._names[i] for i in batch.rows)
+                raise TrainingError(
+                    f"the {what} is {value} at step {step}, rate {rate:.2e}. Lower learning_rate, "
+                    f"or look at the batch's photos: {photos}"
+                )
         return figures
 
     @property
@@ -192,6 +194,7 @@ class Trainer:
 
     def run(self) -> Path:
         """Train until the recipe's time is used, SIGTERM or Ctrl-C; return the path of the weights."""
+        tidy(self.folder, self.progress.steps)
         batches = Batches(self._pixels, self.phase, seed=self.recipe.seed + self.progress.steps)
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
@@ -202,7 +205,7 @@ class Trainer:
         pictures = self.progress.pictures
         begun: list[Callable[[], npt.NDArray[np.float32]]] = []
         try:
-            while self.share < 1.0 and not self._stopped:
+            while self.share < 1.0 and not self.stopped:
                 begun.append(self._stepped(batches.next()))
                 pending += [figures() for figures in begun[:-1]]  # of the step before: a GPU never waits
                 del begun[:-1]
@@ -213,6 +216,8 @@ class Trainer:
                     self._log(np.mean(pending, axis=0), speed)
                     pending, logged, pictures = [], now, self.progress.pictures
                 if now - saved >= SAVE_EVERY:
+                    pending += [figures() for figures in begun]  # what is kept must be numbers
+                    begun.clear()
                     self.save()
                     saved = now
         finally:
@@ -224,17 +229,17 @@ class Trainer:
             seconds = max(time.monotonic() - logged, 1e-3)
             self._log(np.mean(pending, axis=0), (self.progress.pictures - pictures) / seconds)
         self.save()
-        if self._stopped:
+        if self.stopped:
             _log.info("stopped by a signal: `dsr-train resume --out %s` goes on from here", self.folder)
         return self.write_weights()
 
-    def _on_signal(self, *_: object) -> None:
-        self._stopped = True
+    def _on_signal(self, number: int, _: object) -> None:
+        self.stopped = number
 
     def _log(self, figures: npt.NDArray[np.float32], speed: float) -> None:
         progress = self.progress
         rate = learning_rate(self.recipe, self.share, progress.steps, progress.side_steps)
-        left = self.recipe.minutes - progress.seconds / 60
+        left = max(0.0, self.recipe.minutes - progress.seconds / 60)
         row = [round(progress.seconds), progress.steps, progress.pictures, progress.side, f"{rate:.2e}"]
         row += [*(f"{v:.4f}" for v in figures), f"{speed:.1f}", f"{left:.1f}"]
         _log.info("%s", "  ".join(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True)))

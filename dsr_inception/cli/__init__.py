@@ -3,7 +3,8 @@
 Commands: ``pretrain`` and ``resume`` (a recipe in YAML), ``finetune`` (the closed set), ``threshold``
 (development strangers), ``evaluate`` (figures beside the peer's and dlib's), ``report`` (tables and plots
 of them), ``detector`` (train the dust detector), ``detect`` (measure detectors), ``sheet`` (a contact
-sheet of the conditions). Errors are one line on standard error and exit status 2.
+sheet of the conditions). Errors are one line on standard error and exit status 2; a training that a signal
+stopped ends with 128 and the signal's number.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         train.add_argument("--recipe", type=Path, required=name == "pretrain", help="YAML; see recipes/")
         train.add_argument("--out", type=Path, required=True, help="folder of checkpoint, log and weights")
         train.add_argument(
-            "--dlib", type=Path, required=True, help="folder of dlib's .dat files: the teacher"
+            "--dlib", type=Path, required=name == "pretrain", help="folder of dlib's .dat files: the teacher"
         )
         train.add_argument("--minutes", type=float, help="instead of the recipe's; `resume` keeps them")
         train.add_argument("--photos", type=int, help="only the first so many: a first look; kept as well")
@@ -122,10 +123,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sheet": _sheet,
     }
     from dsr_inception.errors import TrainError
-    from edge_app.errors import DsrError
+    from edge_app.errors import AccessError, DsrError
 
     try:
         return commands[arguments.command](arguments)
     except (TrainError, DsrError) as error:
-        print(f"dsr-train: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # most often: a folder that is a file, or a full disk
+        return _refused(AccessError.of(error))
+
+
+def _refused(error: Exception) -> int:
+    print(f"dsr-train: {error}", file=sys.stderr)
+    return 2

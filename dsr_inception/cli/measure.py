@@ -45,6 +45,8 @@ def open_detector(path: Path | None) -> Detector:
 
 def choose(arguments: argparse.Namespace) -> int:
     """Choose the threshold on development people."""
+    import logging
+
     import numpy as np
 
     from dsr_inception.celeba import celeba_photos
@@ -53,14 +55,15 @@ def choose(arguments: argparse.Namespace) -> int:
     from dsr_inception.embedders import Mirrored, OnnxEmbedder
     from dsr_inception.threshold import choose_threshold, embed_conditions
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = data_folder(arguments.data)
     splits = Splits.load(folder)
-    celeba = celeba_photos(folder)
+    celeba, miners = celeba_photos(folder), PhotoSet(folder, "mf_photos")
+    detector = open_detector(arguments.detector)  # what is missing is said before anything is computed
     chosen = [p for p in celeba.photos if p.person in splits.celeba_development]
     people, crops = [p.person for p in chosen], aligned_crops(celeba, chosen)
-    miners = PhotoSet(folder, "mf_photos")
     own = [p for p in miner_photos(miners) if p.person in splits.mf_development]
-    clean = miner_crops(miners, own, open_detector(arguments.detector), own_ash)["clean"]
+    clean = miner_crops(miners, own, detector, own_ash)["clean"]
     people += [f"mf-{p.person}" for p in own]
     crops = np.concatenate([crops, clean.crops])
     vectors = embed_conditions(Mirrored(OnnxEmbedder(arguments.model, name="dsr-inception")), crops)
@@ -178,18 +181,16 @@ class _Run:
     @property
     def trunk(self) -> Trunk:
         """The Keras weights that the closed sets stand on."""
-        import keras
-
-        from dsr_inception import network  # noqa: F401 -- registers the layers that the file names
         from dsr_inception.embedders import file_hash
         from dsr_inception.errors import TrainingError
+        from dsr_inception.network import load_recogniser
         from dsr_inception.tables import Trunk
 
         if self._trunk is None:
             path = self.arguments.weights
             if not path.is_file():
                 raise TrainingError(f"no weights at {path}; give --weights a recogniser, .keras")
-            self._trunk = Trunk(keras.saving.load_model(path), file_hash(path), self.arguments.cache)
+            self._trunk = Trunk(load_recogniser(path), file_hash(path), self.arguments.cache)
         return self._trunk
 
     def miners(self, kind: str, people: str | None = None) -> MinerSet:

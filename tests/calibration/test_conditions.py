@@ -142,6 +142,16 @@ def test_contact_sheet_has_a_row_for_everything(picture: Image, tmp_path: Path) 
     assert (rows * 112, 6 * 112, 3) == sheet.shape
 
 
+@pytest.mark.parametrize("name", ["sheet", "sheet.txt"])
+def test_contact_sheet_without_a_pictures_ending_is_refused(
+    picture: Image, tmp_path: Path, name: str
+) -> None:
+    """Not by a traceback of OpenCV's."""
+    cv2.imwrite(str(tmp_path / "face.png"), picture)
+    with pytest.raises(PhotoError, match=f"{name} is no picture's name"):
+        contact_sheet(tmp_path / "face.png", tmp_path / name)
+
+
 def test_contact_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
     """A file that is no picture is named."""
     (tmp_path / "face.png").write_bytes(b"")

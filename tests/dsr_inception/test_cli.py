@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pytest
 
 from dsr_inception import cli
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 COMMANDS = (
     "pretrain",
@@ -80,11 +79,101 @@ def test_wrong_recipe_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "unknown key epochs" in capsys.readouterr().err
 
 
+class _Stopped:
+    """Stands for a trainer that a signal stops."""
+
+    stopped = 15
+
+    def __init__(self, *, folder: Path, **_: object) -> None:
+        self.folder = folder
+
+    def restore(self) -> None:
+        """Find the checkpoint good."""
+
+    def run(self) -> Path:
+        """Leave a checkpoint."""
+        (self.folder / "checkpoint.npz").write_bytes(b"")
+        return self.folder / "recogniser.keras"
+
+
+def test_interrupted_run_is_no_success_and_goes_on_without_the_teacher(
+    small_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its status says that the weights are not done; `--dlib` is asked for where it is needed."""
+    monkeypatch.setattr("dsr_inception.training.Trainer", _Stopped)
+    run = small_set / "run"
+    run.mkdir()
+    teacher = np.random.default_rng(0).normal(0, 1, (12, 128)).astype(np.float32)
+    np.save(run / "teacher.npy", teacher)
+    words = ["--data", str(small_set)]
+    begin = ["pretrain", "--recipe", str(cli.QUICK.parents[1] / "smoke.yaml"), "--out", str(run)]
+    assert 128 + 15 == cli.main([*words, *begin, "--dlib", "none"])
+    assert 128 + 15 == cli.main([*words, "resume", "--out", str(run)])
+    other = small_set / "other.yaml"
+    other.write_text((run / "recipe.yaml").read_text().replace("whiten: 0.5", "whiten: 0.0"))
+    kept = (run / "recipe.yaml").read_bytes()
+    assert 2 == cli.main([*words, "resume", "--out", str(run), "--recipe", str(other)])
+    assert "loss.whiten must stay 0.5, with which the run in" in capsys.readouterr().err
+    assert kept == (run / "recipe.yaml").read_bytes()
+    (run / "teacher.npy").write_bytes(b"\x93NUMPY cut sh")
+    capsys.readouterr()
+    assert 2 == cli.main([*words, "resume", "--out", str(run)])
+    assert (
+        f"{run / 'teacher.npy'} is missing, damaged or of other photos: give --dlib"
+        in capsys.readouterr().err
+    )
+
+
+def test_wrong_folders_and_weights_are_said_before_anything_is_computed(
+    small_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file as --out, weights that are not there: one line, and no photo decoded."""
+    smoke = str(cli.QUICK.parents[1] / "smoke.yaml")
+    words = ["--data", str(small_set), "pretrain", "--recipe", smoke, "--dlib", "none", "--out"]
+    assert 2 == cli.main([*words, str(small_set / "splits.json")])
+    assert "splits.json is no folder; give --out one" in capsys.readouterr().err
+    assert 2 == cli.main([*words, str(small_set / "run"), "--init", str(small_set / "none.keras")])
+    assert "none.keras; give --init a recogniser" in capsys.readouterr().err
+    assert not (small_set / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (
+            NotADirectoryError(20, "Not a directory", "a/b"),
+            2,
+            "a/b cannot be used: Not a directory",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_ctrl_c_is_none(
+    raised: BaseException,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No traceback."""
+
+    def refuse(_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr("dsr_inception.cli.training.finetune", refuse)
+    assert status == cli.main(["finetune"])
+    assert said in capsys.readouterr().err
+
+
 def test_missing_detector_is_named(small_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Measuring on unaligned photos without the detector says how to get it."""
     arguments = ["threshold", "--detector", str(small_set / "none.json")]
     assert 2 == cli.main(["--data", str(small_set), *arguments])
     assert "put mf_photos.tar" in capsys.readouterr().err
+    (small_set / "mf_photos").mkdir()
+    (small_set / "mf_photos" / "a.png").write_bytes(b"no picture: nothing has looked at it")
+    assert 2 == cli.main(["--data", str(small_set), *arguments])
+    assert "none.json; run `python3 run.py setup`, or give --detector" in capsys.readouterr().err
 
 
 def test_sheet_is_written(tmp_path: Path) -> None:

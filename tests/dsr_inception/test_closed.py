@@ -54,6 +54,22 @@ def test_one_image_class_is_refused() -> None:
         closed.deep_selection(photos, _splits({"a", "b"}, set()))
 
 
+@pytest.mark.parametrize("photos", [1, 5])
+def test_class_with_nothing_to_train_on_is_refused(photos: int) -> None:
+    """All that somebody has would be tested, of a class that nobody learnt: named, wherever it stands."""
+    for who in ("a", "z"):
+        chosen: Any = _Photos({"m": 15, who: photos})
+        with pytest.raises(DataError, match=f"1 people have fewer than 2 pictures: {who}"):
+            closed.deep_selection(chosen, _splits({"m", who}, set()))
+
+
+def test_empty_class_is_refused() -> None:
+    """Somebody of splits.json without a picture is named: the figures would be of fewer people than said."""
+    photos: Any = _Photos({"a": 15, "c": 15})
+    with pytest.raises(DataError, match="1 of celeba_deep's people have no picture in celeba_train: b; add"):
+        closed.deep_selection(photos, _splits({"a", "b", "c"}, set()))
+
+
 def test_set_without_deep_people_is_refused() -> None:
     """An empty class list says that nobody is there."""
     photos: Any = _Photos({"a": 15})

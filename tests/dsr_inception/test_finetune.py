@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,45 @@ def test_label_gap_is_refused_before_training(recogniser: Any, values: Any, reci
 def test_nan_loss_stops_with_the_pictures_names(
     recogniser: Any, values: Any, recipe: rc.ClosedRecipe
 ) -> None:
-    """A value that is no number ends the run in the first epoch, and its picture is named, no other."""
+    """A value that is no number ends the run at its batch; its picture is named, and all of the batch."""
     broken = values[0].copy()
     broken[:, 4, 0] = np.nan
     names = [f"{'abc'[i % 3]}/{i}.png" for i in range(len(values[1]))]
-    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1.*; 1 pictures .*: b/4.png$"):
-        finetune.train_upper(
-            recogniser, broken, values[1], dataclasses.replace(recipe, sharpness=0.0), names=names
-        )
+    own = dataclasses.replace(recipe, sharpness=0.0, centre=0.0, dropout=0.0, batch=2)
+    with pytest.raises(TrainingError) as stopped:
+        finetune.train_upper(recogniser, broken, values[1], own, names=names)
+    said = re.fullmatch(
+        r"the loss is nan in epoch 1, batch ([1-6]) of 6, rate 1.00e-03; 1 pictures give no numbers, look at "
+        r"them: b/4.png\. The batch: (\S+), (\S+)",
+        str(stopped.value),
+    )
+    assert said, stopped.value
+    assert "b/4.png" in said.groups()[1:]
+
+
+def test_diverging_loss_stops_within_the_epoch(recogniser: Any, values: Any, recipe: rc.ClosedRecipe) -> None:
+    """Far too high a rate: no epoch is finished, and the message says what to lower."""
+    own = dataclasses.replace(recipe, learning_rate=1e38, batch=2)
+    epochs: list[finetune.Epoch] = []
+    with pytest.raises(TrainingError, match=r"lower learning_rate or centre\. The batch: number \d+, number"):
+        finetune.train_upper(recogniser, *values, own, each=epochs.append)
+    assert [] == epochs
+
+
+def test_batches_of_an_epoch_are_those_that_are_told(values: Any) -> None:
+    """Every picture once an epoch, the batches in another order than they were drawn, as said."""
+    halves = np.arange(10)[None, :, None].repeat(2, axis=0).astype(np.float16)
+    batches = finetune.Drawn(halves, np.arange(10), batch=4, seed=0)
+    orders = set()
+    for _ in range(8):
+        batches.on_epoch_begin()
+        rows = [batches.rows(i).tolist() for i in range(len(batches))]
+        assert [batches[i][1].tolist() for i in range(len(batches))] == rows
+        assert list(range(10)) == sorted(row for batch in rows for row in batch)
+        orders.add(tuple(len(r) for r in rows))
+        batches.on_epoch_end()
+    assert {(4, 4, 2), (4, 2, 4), (2, 4, 4)} >= orders
+    assert 1 < len(orders)
 
 
 def test_log_is_written(tmp_path: Path) -> None:

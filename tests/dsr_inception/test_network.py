@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from dsr_inception import baselines, network
+from dsr_inception.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CELEBA_IDENTITIES = 10_177
 
@@ -16,6 +20,21 @@ CELEBA_IDENTITIES = 10_177
 def classifier() -> Any:
     """Return the paper's network with all CelebA identities."""
     return network.classifier(CELEBA_IDENTITIES)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras converts in a way that numpy 2 deprecates
+def test_file_without_a_recogniser_is_refused(tmp_path: Path) -> None:
+    """Another ending, no file at all inside, another network: a line that names the file."""
+    network.classifier(2, 32).save(tmp_path / "classifier.keras")
+    (tmp_path / "damaged.keras").write_bytes(b"no weights")
+    (tmp_path / "weights.txt").write_bytes(b"no weights")
+    for name in ("classifier.keras", "damaged.keras", "weights.txt"):
+        with pytest.raises(
+            TrainingError, match=f"{name} is no recogniser, .keras, as `pretrain` writes one: [^\n]+$"
+        ):
+            network.load_recogniser(tmp_path / name)
+    network.recogniser(32).save(tmp_path / "r.keras")
+    assert (None, 128) == network.load_recogniser(tmp_path / "r.keras").output_shape
 
 
 def test_shapes_are_the_papers(classifier: Any) -> None:

@@ -108,13 +108,15 @@ def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest
     path = trainer.run()
     used = trainer.progress.seconds
     assert {"checkpoint.npz", "recogniser.keras", "recogniser.json"} <= {p.name for p in tmp_path.iterdir()}
-    trainer._stopped = False
+    assert signal.SIGTERM == trainer.stopped
+    trainer.stopped = 0
     monkeypatch.setattr(trainer, "recipe", dataclasses.replace(trainer.recipe, minutes=(used + 2) / 60))
     trainer.run()
     assert used + 2 <= trainer.progress.seconds
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert all(float(row["loss"]) > 0 and float(row["speed"]) > 0 for row in rows)
+    assert "0.0" == rows[-1]["left"]
     again = keras.saving.load_model(path)
     assert (None, 224, 224, 3) == again.input_shape
     for one, two in zip(
@@ -124,6 +126,56 @@ def test_run_ends_on_sigterm_or_by_the_clock(tmp_path: Path, monkeypatch: pytest
     fresh = _trainer(tmp_path / "next")
     fresh.start_from(path)
     np.testing.assert_array_equal(fresh.learner.average[0].numpy(), trainer.learner.average[0].numpy())
+
+
+def test_checkpoint_never_holds_what_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss is looked at before its step is kept: the run stops, the checkpoint is of before."""
+    monkeypatch.setattr("dsr_inception.training.SAVE_EVERY", 0.0)
+    trainer = _trainer(tmp_path, minutes=60)
+    honest, steps = trainer.learner.learn, []
+
+    def spoilt_in_the_end(*batch: Any, **options: Any) -> Any:
+        figures = honest(*batch, **options)
+        steps.append(figures)
+        return figures * np.float32("nan" if len(steps) == 3 else 1.0)
+
+    monkeypatch.setattr(trainer.learner, "learn", spoilt_in_the_end)
+    with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+        trainer.run()
+    again = _trainer(tmp_path)
+    again.restore()
+    assert 2 == again.progress.steps
+
+
+def test_gradient_that_is_no_number_stops_too(tmp_path: Path) -> None:
+    """The loss is of before the step; the weights after it would be none."""
+    trainer = _trainer(tmp_path)
+    found = np.array([1.0, 0.5, 0.5, np.inf], np.float32)
+    with pytest.raises(TrainingError, match=r"gradient's norm is inf at step 7.*: a/1.png, a/2.png$"):
+        trainer._figures(found, Batch(np.zeros((2, 32, 32, 3), np.uint8), np.array([1, 2])), 7, 1e-3)
+
+
+def test_killed_runs_leftovers_go_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-written checkpoint and rows of steps that are taken again; steps rise in the log."""
+    import dataclasses
+
+    monkeypatch.setattr("dsr_inception.training.LOG_EVERY", 0.0)
+    trainer = _trainer(tmp_path)
+    trainer.learn(_batch(trainer))
+    trainer.save()
+    (tmp_path / "checkpoint.4711.npz").write_bytes(b"cut sh")
+    trainer.progress.steps = 5
+    trainer._log(np.ones(4, np.float32), 1.0)
+    again = _trainer(tmp_path)
+    again.restore()
+    left = (again.progress.seconds + 2) / 60
+    monkeypatch.setattr(again, "recipe", dataclasses.replace(again.recipe, minutes=left))
+    again.run()
+    assert ["checkpoint.npz"] == [p.name for p in tmp_path.glob("*.npz")]
+    with (tmp_path / "log.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == sorted(set(steps))
+    assert 2 in steps
 
 
 def test_missing_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
