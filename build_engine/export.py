@@ -11,10 +11,12 @@ must agree with Keras to 1e-4 on noise and on flat pictures.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +42,8 @@ LICENCE: Final = (
     "Research weights: trained on CelebA, for non-commercial research only; see MODEL_CARD.md. "
     "All ash and tunnel conditions in training and thresholds are simulated."
 )
+#: How the converter names constants that it folded.
+_NUMBERED: Final = re.compile(r"__\d+$")
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ def onnx_from_keras(model: Any, *, fold: bool = True) -> Any:
     _require_positive_scales(model)
     converted = _converted(model)
     _rename(converted)
+    _put_in_order(converted)
     plain_difference = parity(model, converted)
     result = split_residuals(fold_batch_normalisation(converted)) if fold else converted
     difference = parity(model, result)
@@ -132,6 +137,37 @@ def _rename(proto: Any) -> None:
     del graph.value_info[:]
     for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def _put_in_order(proto: Any) -> None:
+    """Order nodes and constants by who reads them: the converter's order and numbers change from run to run.
+
+    The same weights are then the same bytes, and keep their hash.
+    """
+    graph = proto.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    weights = {weight.name: weight for weight in graph.initializer}
+    nodes: list[Any] = []
+    constants: dict[str, Any] = {}
+
+    def follow(node: Any) -> None:
+        del makers[node.output[0]]
+        for position, name in enumerate(node.input):
+            if name in makers:
+                follow(makers[name])
+            elif name in weights:
+                if name not in constants:
+                    constants[name] = weights[name]
+                    if _NUMBERED.search(name):
+                        weights[name].name = f"{node.output[0]}/constant{position}"
+                node.input[position] = weights[name].name
+        nodes.append(node)
+
+    follow(makers[graph.output[0].name])
+    ordered, kept = (copy.deepcopy(list(found)) for found in (nodes, constants.values()))
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(ordered)
+    graph.initializer.extend(kept)
 
 
 def parity(model: Any, proto: Any, *, seed: int = 0) -> float:
