@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from edge_app.engines import openvino_engine
 from edge_app.engines.golden import golden_batch
 from edge_app.engines.onnx_engine import OnnxEngine
 from edge_app.engines.openvino_engine import OpenVinoEngine, why_not_here
 from edge_app.errors import ModelError
-from tests.tiny_models import mean_colour_network
+from tests.tiny_models import mean_colour_network, save, tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,20 @@ def test_network_of_a_fixed_batch_keeps_it(tmp_path: Path) -> None:
     assert 2 == len(engine.run(golden_batch())[0])
     with pytest.raises(ModelError, match="at most 2 at once"):
         engine.run(golden_batch()[:1])
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1]])
+def test_average_pools_mean_the_same_as_convolutions(tmp_path: Path, pads: list[int]) -> None:
+    """One that pads nothing is run as a depthwise convolution; another counts its edge otherwise."""
+    node = helper.make_node(
+        "AveragePool", ["input"], ["mean"], kernel_shape=[2, 3], strides=[2, 3], pads=pads
+    )
+    side = [1 + 8 // 2, 1 + 9 // 3] if any(pads) else [4, 3]
+    shapes = [tensor("input", ["n", 3, 8, 9])], [tensor("mean", ["n", 3, *side])]
+    model = save(tmp_path / "pool.onnx", [node], *shapes, [])
+    batch = np.random.default_rng(4).uniform(-1, 1, (2, 3, 8, 9)).astype(np.float32)
+    (ours,), (theirs,) = OpenVinoEngine(model).run(batch), OnnxEngine(model).run(batch)
+    np.testing.assert_allclose(ours, theirs, atol=0.02)  # BF16 keeps eight bits
 
 
 @pytest.mark.parametrize(
