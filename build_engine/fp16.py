@@ -1,7 +1,7 @@
 """The same network with FP16 types, for builders that take the types as they stand (strong typing).
 
-Input and output stay float32, with casts; so do the last steps of a recogniser, from the embedding's
-matrix product on: the sum of squares would overflow FP16. Where Q/DQ pairs stand, their float side
+Input and output stay float32, with casts; so do the last steps of a recogniser, after the embedding's
+matrix product: the sum of squares would overflow FP16. Where Q/DQ pairs stand, their float side
 becomes FP16 (opset 19 allows that) and the weights become the INT8 numbers themselves, dequantised
 once, so that no FP32 weight is left in the file.
 """
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 OPSET: Final = 19
 _IR_VERSION: Final = 9
 _FP16_MAX: Final = float(np.finfo(np.float16).max)
-#: From the first of these on, everything is float32.
-_TAIL: Final = ("MatMul", "Gemm")
+#: What comes after the first of these is float32.
+_PRODUCTS: Final = ("MatMul", "Gemm")
 
 
 def to_fp16(model: Any) -> Any:
@@ -128,11 +128,14 @@ def _store_int8_weights(model: Any) -> None:
 
 
 def _tail(model: Any) -> set[str]:
-    """Return the outputs of the nodes that stay float32: the last matrix product and all that follows."""
+    """Return the outputs of the nodes that stay float32: all that follows the first matrix product."""
     found: set[str] = set()
+    products: set[str] = set()
     for node in model.graph.node:
-        if node.op_type in _TAIL or any(name in found for name in node.input):
+        if any(name in found or name in products for name in node.input):
             found.update(node.output)
+        elif node.op_type in _PRODUCTS:
+            products.update(node.output)
     return found
 
 

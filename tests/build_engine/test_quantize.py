@@ -182,12 +182,19 @@ def test_tuning_mends_a_range_that_is_wrong(model: Any, plain_scales: dict[str, 
 
 
 def test_fp16_twin_has_no_fp32_outside_the_tail(model: Any, scales: Scales) -> None:
-    """FP16 weights and scales, INT8 weights dequantised once, float32 in and out and from the matrix on."""
+    """FP16 weights and scales, INT8 weights dequantised once, float32 in and out and after the matrix."""
     quantised = quantize.quantise(model, scales, None).quantised
     twin = to_fp16(quantised)
     assert 19 == twin.opset_import[0].version
     kinds = {w.name: w.data_type for w in twin.graph.initializer}
-    assert {"matrix"} == {name for name, kind in kinds.items() if kind == TensorProto.FLOAT}
+    assert TensorProto.FLOAT not in kinds.values()
+    makers = {node.output[0]: node for node in twin.graph.node}
+    wide = makers[makers["length"].input[0]]
+    assert ("Cast", TensorProto.FLOAT, "MatMul") == (
+        wide.op_type,
+        wide.attribute[0].i,
+        makers[wide.input[0]].op_type,
+    )
     kernels = {
         name
         for name, kind in kinds.items()
