@@ -33,11 +33,11 @@ LEAST_SHARE: Final = 0.902
 #: More of it coarsens faint faces: docs/calibration.md has the figures of both.
 HEADROOM: Final = 1.1
 #: Where every reader takes two terms the step does not matter, and there may be more of it.
-HEADROOM_TWO_TERMS: Final = 2.0
+HEADROOM_TWO_TERMS: Final = 4.0
 #: What second terms may cost: this share of the multiply-adds, in INT8, on top of all; and this one of the
 #: weights, which a TensorRT engine may hold twice.
-SECOND_TERMS: Final = 0.60
-WEIGHTS_TWICE: Final = 0.30
+SECOND_TERMS: Final = 0.6
+WEIGHTS_TWICE: Final = 0.16
 _STEPS: Final = 10_000
 #: Steps of the choice within both budgets.
 _COARSE: Final = 400
@@ -47,7 +47,8 @@ _COARSE: Final = 400
 class Price:
     """What quantising one convolution alone costs, 1 - cosine, mean and most.
 
-    `mac_share` and `weight_share` are its share of all multiply-adds and of all convolutions' weights.
+    `mac_share` and `weight_share` are its share of all multiply-adds and of all convolutions' weights, and
+    `source` is the tensor whose scale its input has.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Price:
     mean: float
     most: float
     weight_share: float = 0.0
+    source: str = ""
 
 
 def prices(
@@ -70,13 +72,15 @@ def prices(
     reference = embeddings(equal, output, crops)
     sizes = {weight.name: int(np.prod(weight.dims)) for weight in equal.graph.initializer}
     total = sum(sizes[node.input[1]] for node in equal.graph.node if node.op_type == "Conv")
+    owners = quantised_tensors(equal)
     found = []
     for node in quantised_convolutions(equal):
         alone = insert_qdq(equal, scales, only=[node.output[0]], rounded=rounded, two_terms=two_terms)
         off = 1 - cosines(reference, embeddings(alone, output, crops))
         share = share_in_int8(alone).mac_share
         weights = sizes[node.input[1]] / total
-        found.append(Price(node.output[0], share, float(off.mean()), float(off.max()), weights))
+        source = owners[node.input[0]]
+        found.append(Price(node.output[0], share, float(off.mean()), float(off.max()), weights, source))
     return found
 
 
@@ -99,13 +103,29 @@ def choose_two_terms(
 ) -> tuple[str, ...]:
     """Return which convolutions read their input in two terms: at most `most` more multiply-adds, all INT8.
 
-    TensorRT keeps the weights of both terms: together they are at most `WEIGHTS_TWICE` of all weights. Early
-    convolutions are costly to compute and have few weights, late ones have many.
+    All that read one tensor do so together, or none: only then may its range have `HEADROOM_TWO_TERMS`, and
+    what cost most was ranges too narrow for rare faces. TensorRT keeps the weights of both terms: together
+    they are at most `WEIGHTS_TWICE` of all weights. Early convolutions are costly to compute and have few
+    weights, late ones have many.
 
     Once weights are rounded as one, rounding the input is nearly all of a price: a second term takes it away.
     """
-    able = [price for price in found if price.name not in floats]
-    return _worth_most(able, most, WEIGHTS_TWICE, steps=_COARSE)
+    readers: dict[str, list[Price]] = {}
+    for price in found:
+        if price.name not in floats:
+            readers.setdefault(price.source, []).append(price)
+    together = [
+        Price(
+            source,
+            sum(p.mac_share for p in group),
+            sum(p.mean for p in group),
+            sum(p.most for p in group),
+            sum(p.weight_share for p in group),
+        )
+        for source, group in readers.items()
+    ]
+    chosen = _worth_most(together, most, WEIGHTS_TWICE, steps=_COARSE)
+    return tuple(p.name for p in found if p.source in chosen and p.name not in floats)
 
 
 def with_headroom(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from build_engine.placement import SECOND_TERMS
+
 if TYPE_CHECKING:
     import argparse
 
@@ -50,10 +52,10 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--second-terms",
         type=float,
-        default=0.6,
+        default=SECOND_TERMS,
         metavar="SHARE",
         help="how many more multiply-adds may be spent, in INT8, on inputs for which eight bits are too few "
-        "(default: 0.6; 0 for none)",
+        "(default: %(default)s; 0 for none)",
     )
     parser.add_argument("--no-correction", action="store_true", help="leave the biases: costs accuracy")
     parser.add_argument(

@@ -102,16 +102,28 @@ def test_fp16_twin_says_the_same(model: Any, scales: dict[str, float]) -> None:
 def test_costliest_are_chosen_within_what_may_be_spent() -> None:
     """Those in float need none; a large one is left out where two small ones save more."""
     found = [
-        Price("big", 0.10, 9e-5, 2e-4),
-        Price("a", 0.03, 8e-5, 2e-4),
-        Price("b", 0.03, 5e-5, 2e-4),
-        Price("float", 0.01, 9e-4, 2e-3),
+        Price("big", 0.10, 9e-5, 2e-4, source="1"),
+        Price("a", 0.03, 8e-5, 2e-4, source="2"),
+        Price("b", 0.03, 5e-5, 2e-4, source="3"),
+        Price("float", 0.01, 9e-4, 2e-3, source="3"),
     ]
     assert ("a", "b") == choose_two_terms(found, ["float"], most=0.1)
     assert ("big", "a") == choose_two_terms(found, ["float"], most=0.14)
     assert () == choose_two_terms(found, ["float"], most=0.0)
-    heavy = [Price("a", 0.03, 8e-5, 2e-4, weight_share=0.4), *found[2:]]
+    heavy = [Price("a", 0.03, 8e-5, 2e-4, weight_share=0.4, source="2"), *found[2:]]
     assert ("b",) == choose_two_terms(heavy, ["float"], most=0.1), "more weights than may stand there twice"
+
+
+def test_all_readers_of_a_tensor_are_chosen_together() -> None:
+    """A range can only have room for rare faces where nobody reads it in one term."""
+    found = [
+        Price("costly", 0.03, 8e-5, 2e-4, source="shared"),
+        Price("cheap", 0.06, 1e-6, 2e-6, source="shared"),
+        Price("alone", 0.05, 2e-5, 4e-5, source="own"),
+    ]
+    assert ("costly", "cheap") == choose_two_terms(found, [], most=0.1)
+    assert ("alone",) == choose_two_terms(found, [], most=0.08)
+    assert ("costly",) == choose_two_terms(found, ["cheap"], most=0.04)
 
 
 def test_real_builder_runs_both_terms_in_int8(tmp_path: Path) -> None:
