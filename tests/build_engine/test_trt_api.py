@@ -130,19 +130,19 @@ from build_engine.inspect import inspect
 from build_engine.layers import parse_layers
 from build_engine.trt_api import BuildRequest, Toolkit
 from edge_app.errors import BuildFailed
-toolkit, model = Toolkit("tensorrt-rtx"), Path(sys.argv[1]).read_bytes()
-def share(target):
+toolkit, models = Toolkit("tensorrt-rtx"), [Path(path).read_bytes() for path in sys.argv[1:]]
+def share(target, model):
     built = toolkit.build(model, BuildRequest(precision="int8", target=target), on_message=lambda _: None)
     return round(inspect(model, parse_layers(built.layer_text)).int8_mac_share, 2)
-print(share("SM86"))
+print(share("SM86", models[0]))
 try:
-    share("SM75")
+    share("SM75", models[1])
 except BuildFailed as error:
     print("FP32 GEMM is not supported" in error.what, error.out_of_memory)
-print(share("SM86"))
+print(share("SM86", models[0]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder / "small.qdq-fp16.onnx")],
+        [sys.executable, "-c", code, *(str(folder / f"small.qdq-fp{bits}.onnx") for bits in (16, 32))],
         capture_output=True,
         text=True,
         check=True,
