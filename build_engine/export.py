@@ -265,7 +265,7 @@ def export_recogniser(
     """Write ``NAME``, ``NAME.plain`` and ``NAME.fp16``, each .onnx with its .json; return the manifests.
 
     Args:
-        weights: the recogniser, .keras; a .json beside it is taken over as the record of its training.
+        weights: the recogniser, .keras; a .keras.json beside it is taken over as the record of its training.
         out: folder of the files.
         name: of the model.
         threshold_file: of ``dsr-train threshold``; without it the manifest already in `out` keeps its own.
@@ -287,7 +287,7 @@ def export_recogniser(
             f"{weights} is no recogniser that Keras can read: {first}",
             fix="give the .keras file of dsr-train",
         ) from error
-    record = weights.with_suffix(".json")
+    record = weights.with_suffix(".keras.json")
     training = json.loads(record.read_text()) if record.is_file() else {"weights": weights.name}
     written = [
         write_model(

@@ -327,5 +327,5 @@ class Trainer:
         path = self.folder / "recogniser.keras"
         model.save(path)
         record = asdict(self.progress) | {"recipe": asdict(self.recipe), "photos": len(self._names)}
-        path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+        path.with_suffix(".keras.json").write_text(json.dumps(record, indent=1) + "\n")
         return path
