@@ -9,6 +9,7 @@ without people a folder holds (of the mine's own cameras, or of the simulated tu
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -34,6 +35,7 @@ AGREED: Final = 0.5
 #: A part of a photo smaller than this, in pixels, is no background.
 _LEAST_SIDE: Final = 96
 _DRAWN: Final = 20
+_CLIPS: Final = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 
 
 def portraits_of(
@@ -85,11 +87,15 @@ def whole_photos(cases: Sequence[Case]) -> list[Portrait]:
 
 
 def backgrounds_of(photos: Sequence[Portrait], folder: Path | None, *, seed: int = 1) -> list[Image]:
-    """Return pictures without faces: of `folder`, of the photos beside their people, and drawn ones."""
+    """Return pictures without faces: of `folder`, of the photos beside their people, and drawn ones.
+
+    Of `folder` are taken its pictures, and of the clips there and in the folders below a frame every second.
+    """
     found: list[Image] = []
-    for path in sorted(folder.iterdir()) if folder else ():
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is not None:
+    for path in sorted(folder.rglob("*")) if folder else ():
+        if path.suffix.lower() in _CLIPS:
+            found.extend(_every_second(path))
+        elif path.parent == folder and (picture := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None:
             found.append(np.asarray(picture, np.uint8))
     for photo in photos:
         found.extend(_beside(photo))
@@ -98,6 +104,19 @@ def backgrounds_of(photos: Sequence[Portrait], folder: Path | None, *, seed: int
         grid = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
         found.append(np.asarray(cv2.resize(grid, (256, 256), interpolation=cv2.INTER_CUBIC), np.uint8))
     return found
+
+
+def _every_second(path: Path) -> Iterator[Image]:
+    """Yield one frame of each second of a clip."""
+    clip = cv2.VideoCapture(str(path))
+    step = max(1, round(clip.get(cv2.CAP_PROP_FPS)))
+    for number in itertools.count():
+        there, frame = clip.read()
+        if not there:
+            break
+        if number % step == 0:
+            yield np.asarray(frame, np.uint8)
+    clip.release()
 
 
 def _beside(photo: Portrait) -> Iterator[Image]:

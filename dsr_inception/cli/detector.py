@@ -27,7 +27,7 @@ def add_parsers(commands: Any) -> None:
     train.add_argument("--rate", type=float, default=1e-3, help="learning rate at its highest")
     train.add_argument("--init", type=Path, help="a dustface.keras to go on from")
     train.add_argument("--portraits", type=int, default=3000, help="aligned photos (default: 3000)")
-    train.add_argument("--backgrounds", type=Path, help="folder of pictures without people")
+    train.add_argument("--backgrounds", type=Path, help="folder of pictures or clips without people")
     measure = commands.add_parser("detect", help="measure face detectors under simulated ash and darkness")
     measure.add_argument("--people", choices=("development", "test"), default="development")
     measure.add_argument("--dustface", type=Path, default=DUSTFACE, help="its manifest")
