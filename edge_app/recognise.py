@@ -16,6 +16,7 @@ import numpy as np
 import structlog
 
 from edge_app import log
+from edge_app.identity.handover import Handovers, Likeness
 from edge_app.records import CameraState
 from edge_app.stages import CameraEnded
 
@@ -91,6 +92,7 @@ class RecogniseWorker:
         self._faces = faces
         self._recogniser = recogniser
         self._identity = identity
+        self._handovers = Handovers()
         self._muster = muster
         self._zones = zones
         self._submit = submit
@@ -136,10 +138,11 @@ class RecogniseWorker:
         frame = faces.frame
         if not self._drops.saw(frame.camera, frame.dropped):
             self.camera_state(CameraState(camera=frame.camera, zone=self._zones[frame.camera]))
-        self._submit_all(self._muster.see(faces))
+        faces = self._handovers.renamed(faces)
         for track in faces.crossed:
             self._identity.recheck(frame.camera, track)
-        embeddings = self._embed(faces)
+        faces, embeddings = self._cut(faces, self._embed(faces))
+        self._submit_all(self._muster.see(faces))
         last = self._last.setdefault(frame.camera, {})
         for tracked in faces.faces:
             quality = tracked.quality
@@ -152,18 +155,42 @@ class RecogniseWorker:
                 last[tracked.track] = identity
                 self._tell(identity)
         for track in faces.ended:
-            last.pop(track, None)
-            identity = self._identity.end(frame.camera, track, frame.mono_ns)
-            if identity is not None:
-                self._tell(identity)
-            self._muster.ended(frame.camera, track)
+            self._end(frame.camera, track, frame.mono_ns)
         if self._watch is not None:
             self._watch(faces, last)
+
+    def _cut(
+        self, faces: FrameFaces, embeddings: dict[str, Embedding]
+    ) -> tuple[FrameFaces, dict[str, Embedding]]:
+        """End tracks that went over to somebody else; return the faces by their names from now on."""
+        frame, kept, seen = faces.frame, [], {}
+        for tracked in faces.faces:
+            embedding, now = embeddings.get(tracked.track), tracked
+            if embedding is not None:
+                weight = tracked.quality.score
+                likeness, name = self._handovers.view(frame.camera, tracked.track, embedding, weight)
+                if likeness is Likeness.OTHER:
+                    _log.info("track_handed_over", camera=frame.camera, track=tracked.track, now=name)
+                    self._end(frame.camera, tracked.track, frame.mono_ns)
+                    now = dataclasses.replace(tracked, track=name)
+                if likeness is not Likeness.STRANGE:
+                    seen[name] = embedding
+            kept.append(now)
+        return dataclasses.replace(faces, faces=tuple(kept)), seen
+
+    def _end(self, camera: str, track: str, mono_ns: int) -> None:
+        """Tell a track's last word."""
+        self._last.get(camera, {}).pop(track, None)
+        identity = self._identity.end(camera, track, mono_ns)
+        if identity is not None:
+            self._tell(identity)
+        self._muster.ended(camera, track)
 
     def _end_camera(self, camera: str) -> None:
         for identity in self._identity.end_camera(camera, self._mono_ns()):
             self._tell(identity)
         self._muster.camera_ended(camera)
+        self._handovers.end_camera(camera)
         self._last.pop(camera, None)
 
     def _embed(self, faces: FrameFaces) -> dict[str, Embedding]:
@@ -172,7 +199,10 @@ class RecogniseWorker:
             tracked.track: tracked.crop
             for tracked in faces.faces
             if tracked.crop is not None
-            and self._identity.wants_embedding(frame.camera, tracked.track, tracked.quality, frame.mono_ns)
+            and (
+                self._handovers.doubts(frame.camera, tracked.track)
+                or self._identity.wants_embedding(frame.camera, tracked.track, tracked.quality, frame.mono_ns)
+            )
         }
         if not wanted:
             return {}
