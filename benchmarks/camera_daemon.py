@@ -163,7 +163,7 @@ def _config(folder: Path, cameras: Mapping[str, str], course: Course, port: int,
             }
             for number, one in enumerate(cameras)
         ],
-        "detector": {"model": str(detector), "long_side": 64},  # nobody is looked for
+        "detector": {"model": str(detector), "dust_model": None, "long_side": 64},  # nobody is looked for
         "recogniser": {"model": str(assets.ROOT / "models" / "dsr_inception.json")},
         "presence": {"muster_every_s": 2.0},
         "delivery": {"brokers": [{"host": "127.0.0.1", "port": port}]},

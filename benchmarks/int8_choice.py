@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 #: Share of more multiply-adds, share of weights twice, headroom, headroom where every reader takes two terms.
 SETTINGS: Final = (
     (0.0, 0.0, 1.1, 4.0),
-    (0.13, 0.13, 1.1, 4.0),
-    (0.33, 0.13, 1.1, 2.0),
     (0.33, 0.13, 1.1, 4.0),
-    (0.33, 0.13, 1.3, 4.0),
-    (0.55, 0.2, 1.1, 4.0),
+    (0.6, 0.16, 1.1, 2.0),
+    (0.6, 0.16, 1.1, 4.0),
+    (0.6, 0.16, 1.3, 4.0),
+    (1.0, 1.0, 1.1, 4.0),
 )
 TARGETS: Final = ("SM86", "SM89")
 BATCH: Final = 25

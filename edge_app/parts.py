@@ -115,7 +115,7 @@ class Parts:
     def _open_models(self) -> None:
         """Open detector and recogniser, the best engine that the store has."""
         config = self._config
-        self._detector = wiring.build_detector(config, weak=True)
+        self._detector = wiring.build_detector(config, tracked=True)
         self._engines = wiring.engine_store(config)
         self._opening = wiring.open_recogniser(config, self._engines)
         self._recogniser = LiveRecogniser(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_app.embedding.recogniser import Recogniser
     from edge_app.engines.store import EngineStore
     from edge_app.faces.detect import Detector
+    from edge_app.faces.pair import Scale
     from edge_app.faces.quality import QualityLimits
     from edge_app.faces.track import TrackLimits
     from edge_app.identity.evidence import VoteOptions
@@ -62,22 +63,40 @@ _log = structlog.get_logger(__name__)
 _SETTLE = 15
 
 
-def build_detector(config: Config, *, weak: bool = False) -> Detector:
+def build_detector(config: Config, *, tracked: bool = False) -> Detector:
     """Open the configured face detector.
 
     Args:
         config: the configuration.
-        weak: let it give the detections as well that may only continue a track (`track_limits`).
+        tracked: its faces go to a tracker: let it give the detections as well that may only continue a track
+            (`track_limits`), and what the dust detector adds, where one is configured.
 
     Raises:
-        ModelError: its file is missing, altered or does not fit.
+        ModelError: a file is missing, altered or does not fit.
     """
+    from edge_app.faces.dustface import DustFace
+    from edge_app.faces.pair import DUST_SCALE, PairDetector
+
+    options, scale = config.detector, _detector_scale(config)
+    first = _first_detector(config, min(scale) if tracked else scale.begins)
+    if options.dust_model is None or options.kind == "dustface" or not tracked:
+        return first
+    try:
+        second = DustFace.open(
+            options.dust_model, long_side=options.long_side, score_threshold=DUST_SCALE.follows
+        )
+    except ModelError:
+        first.close()
+        raise
+    return PairDetector(first, second, scale=scale, second_scale=DUST_SCALE)
+
+
+def _first_detector(config: Config, least: float) -> Detector:
+    """Open the detector of the configured kind, for all that scores `least` or more."""
     from edge_app.faces.detect import CenterFace, YuNet
     from edge_app.faces.dustface import DustFace
 
     options = config.detector
-    score, follow = _detector_scores(config)
-    least = min(score, follow) if weak else score
     if options.kind == "yunet":
         return YuNet(options.model, long_side=options.long_side, score_threshold=least)
     kind = DustFace if options.kind == "dustface" else CenterFace
@@ -88,23 +107,24 @@ def track_limits(config: Config) -> TrackLimits:
     """Return how tracks begin and go on with the configured detector."""
     from edge_app.faces.track import TrackLimits
 
-    return TrackLimits(min_score_new=_detector_scores(config)[0])
+    return TrackLimits(min_score_new=_detector_scale(config).begins)
 
 
-def _detector_scores(config: Config) -> tuple[float, float]:
+def _detector_scale(config: Config) -> Scale:
     """Return what a detection must score to be a face, and to continue a track."""
     from edge_app.faces.detect import FOLLOW_SCORE, SCORE_THRESHOLD, YUNET_FOLLOW, YUNET_SCORE
     from edge_app.faces.dustface import DUSTFACE_FOLLOW, DUSTFACE_SCORE
+    from edge_app.faces.pair import Scale
 
     own = {
-        "centerface": (SCORE_THRESHOLD, FOLLOW_SCORE),
-        "yunet": (YUNET_SCORE, YUNET_FOLLOW),
-        "dustface": (DUSTFACE_SCORE, DUSTFACE_FOLLOW),
+        "centerface": Scale(SCORE_THRESHOLD, FOLLOW_SCORE),
+        "yunet": Scale(YUNET_SCORE, YUNET_FOLLOW),
+        "dustface": Scale(DUSTFACE_SCORE, DUSTFACE_FOLLOW),
     }
     score, follow = own[config.detector.kind]
     if config.detector.score is not None:
         score, follow = config.detector.score, min(follow, config.detector.score)
-    return score, follow if config.detector.follow is None else config.detector.follow
+    return Scale(score, follow if config.detector.follow is None else config.detector.follow)
 
 
 def build_recogniser(config: Config) -> Recogniser:

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+#: The dust detector that comes with the checkout; it looks beside the prepared one.
+DUST_DETECTOR: Final = ROOT / "models" / "dustface.json"
 #: Everything that can be made again lives here.
 CACHE: Final = ROOT / ".cache"
 

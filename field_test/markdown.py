@@ -85,13 +85,14 @@ def text(found: Figures) -> str:
 
 def _head(found: Figures) -> str:
     about, people = found["about"], found["people"]
+    detectors = " and ".join(_model(about[key]) for key in ("detector", "dust_detector") if about.get(key))
     return (
         f"# Field test: {about['scenario']}, {about['people']} people\n\n"
         f"Seed {about['seed']}, simulated ash: {about['ash']}. {found['frames']} frames, "
         f"{people['registered']} registered people, {people['strangers']} strangers. "
         f"Counted: {about['counted']}. In brackets 95 % intervals (faces: bootstrap over passages).\n\n"
         f"Recogniser {_model(about['recogniser'])} on {about['backend']}, threshold {about['threshold']}; "
-        f"detector {_model(about['detector'])} on {about['detector_backend']}."
+        f"detector {detectors} on {about['detector_backend']}."
     )
 
 

@@ -63,6 +63,7 @@ def _about(clips: Path, out: Path, shots: Sequence[Path], limits: Limits) -> dic
         "counted": _COUNTED.format(px=limits.min_px, least=limits.min_faces),
         "recogniser": _hashed(config["recogniser"]["model"]),
         "detector": _hashed(config["detector"]["model"]),
+        "dust_detector": _hashed(dust) if (dust := config["detector"].get("dust_model")) else None,
         "settings": {
             key: config[key] for key in ("detector", "recogniser", "quality", "decide") if key in config
         },

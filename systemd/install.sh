@@ -166,7 +166,7 @@ install_models() {
             [ ! -e "$file" ] || place 644 "$file" "$prefix/models/${file##*/}" ;;
         esac
     done
-    for name in centerface dsr_inception; do
+    for name in centerface dustface dsr_inception; do
         [ -e "$checkout/models/$name.json" ] || [ -e "$checkout/.cache/models/$name.json" ] ||
             echo "   missing: $name.json; python3 run.py setup demo prepares the detector"
     done

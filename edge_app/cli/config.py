@@ -115,7 +115,7 @@ def _with_models_found(text: str, *, beside: Path) -> str:
     """Return the example with the models' paths as they are here, unless they stand `beside` the file."""
     checkout = Path(__file__).resolve().parents[2]
     folders = (Path(sys.prefix).parent / "models", checkout / "models", checkout / ".cache" / "models")
-    for name in ("centerface.json", "dsr_inception.json"):
+    for name in ("centerface.json", "dustface.json", "dsr_inception.json"):
         found = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if found is not None and not (beside / "models" / name).is_file():
             text = text.replace(f"models/{name}", str(found))

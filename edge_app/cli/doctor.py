@@ -6,6 +6,7 @@ Exit status: 0 all is well, 1 there is something to look at, 2 there is somethin
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_app.cli.parsers import add_config_option
@@ -57,7 +58,7 @@ def _checks(args: argparse.Namespace) -> list[Check]:
     except ConfigError as error:
         return table.broken_config_checks(args.config, error, clock)
     openers = table.Openers(
-        detector=wiring.build_detector,
+        detector=partial(wiring.build_detector, tracked=True),
         recogniser=wiring.build_recogniser,
         delivery=wiring.delivery_options,
         first_frame=wiring.first_frame,

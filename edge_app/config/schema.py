@@ -128,6 +128,11 @@ class DetectorConfig(Section):
         default=Path("models/centerface.json"),
         description="centerface, dustface: its manifest (.json); yunet: the .onnx file that you supply",
     )
+    dust_model: Path | None = Field(
+        default=Path("models/dustface.json"),
+        description="manifest of the dust detector that adds faces under ash; null: none. "
+        "Not used beside kind dustface, which is that detector alone",
+    )
     long_side: Annotated[int, Field(ge=64, le=4096)] = Field(
         default=640, description="frames are scaled down to this many pixels before detection"
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from benchmarks.rig import Watcher, wait_until
+from field_test import assets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +45,7 @@ class BoxRig:
         self.config: dict[str, Any] = {
             "box": {"site": "m1", "node": "b1"},
             "cameras": [{"name": "cam", "zone": "z1", "source": {"kind": "v4l2"}}],
-            "detector": {"model": str(detector)},
+            "detector": {"model": str(detector), "dust_model": str(assets.DUST_DETECTOR)},
             "recogniser": {"model": str(MODEL)},
             "delivery": {"brokers": [{"host": "127.0.0.1", "port": port}]},
         }

@@ -12,7 +12,6 @@ import pytest
 from edge_app.clock import WallQuality, WallTime
 from edge_app.embedding.recogniser import Recogniser
 from edge_app.errors import SourceError
-from edge_app.faces.detect import CenterFace
 from edge_app.faces.preprocess import PREPROCESS_SHA256
 from edge_app.health.checks import table
 from edge_app.health.checks.cameras import check_camera
@@ -26,6 +25,8 @@ from edge_app.health.doctor import Check, Finding, State, examine
 from edge_app.identity.gallery import Gallery
 from edge_app.identity.people import NewPhoto
 from edge_app.records import Embedding, Frame, Quality
+from edge_app.wiring import build_detector
+from field_test import assets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,11 +81,12 @@ def test_an_altered_model_is_a_failure_with_its_code(box: Box, tiny_recogniser: 
     assert "expected sha256" in finding.what
 
 
-def test_the_real_detector_passes_and_sees_nothing_in_grey(box: Box, centerface: Path) -> None:
-    """CenterFace itself, on this machine's runtime."""
-    _, config = box(detector={"model": str(centerface)})
-    findings = list(check_detector(config, lambda: CenterFace.open(centerface)))
+def test_the_real_detectors_pass_and_see_nothing_in_grey(box: Box, centerface: Path) -> None:
+    """CenterFace and the dust detector as the daemon opens them, on this machine's runtime."""
+    _, config = box(detector={"model": str(centerface), "dust_model": str(assets.DUST_DETECTOR)})
+    findings = list(check_detector(config, lambda: build_detector(config, tracked=True)))
     assert [State.OK] == states(findings)
+    assert "centerface.json + dustface.json: " in findings[0].what
     assert "ms at 640x360" in findings[0].what
 
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from field_test import assets
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,7 +44,8 @@ def test_a_box_is_looked_at_from_end_to_end(
     box: Box, tiny_recogniser: Path, centerface: Path, pictures: dict[str, object]
 ) -> None:
     """Real detector, real runtime, a recogniser, a picture; nothing listens where the broker should be."""
-    path, _ = box(cameras=[pictures], detector={"model": str(centerface)})
+    dust = str(assets.DUST_DETECTOR)
+    path, _ = box(cameras=[pictures], detector={"model": str(centerface), "dust_model": dust})
     said = doctor(path, "--json")
     report = json.loads(said.stdout)
     states = {(finding["name"], finding["state"]) for finding in report["findings"]}

@@ -97,7 +97,7 @@ def config(
     """The configuration of a whole box, and its file."""
     return box(
         cameras=[camera],
-        detector={"model": str(centerface), "long_side": 320},
+        detector={"model": str(centerface), "dust_model": None, "long_side": 320},
         recogniser={"model": str(tiny_recogniser)},
         delivery={"brokers": [{"host": "127.0.0.1", "port": broker}]},
     )

@@ -25,7 +25,7 @@ _RUNS: Final = 3
 
 
 def check_detector(config: Config, open_detector: Callable[[], Detector]) -> Iterator[Finding]:
-    """Open the detector (which checks size and hash) and let it look at an empty frame.
+    """Open the detector as the daemon does (which checks size and hash); let it look at an empty frame.
 
     Raises:
         ModelError: it is missing, altered, or does not run.
@@ -34,7 +34,9 @@ def check_detector(config: Config, open_detector: Callable[[], Detector]) -> Ite
     try:
         grey = np.full(_FRAME, 90, dtype=np.uint8)
         took_ms = _best_ms(lambda: detector.detect(grey))
-        yield ok(DETECTOR, f"{config.detector.model.name}: {detector.backend}, {took_ms:.0f} ms at 640x360")
+        dust = config.detector.dust_model if config.detector.kind != "dustface" else None
+        files = " + ".join(path.name for path in (config.detector.model, dust) if path)
+        yield ok(DETECTOR, f"{files}: {detector.backend}, {took_ms:.0f} ms at 640x360")
         if faces := detector.detect(grey):
             yield warn(
                 DETECTOR,
