@@ -84,7 +84,8 @@ class PresenceConfig(Section):
     absent_after_s: Positive = Field(default=120.0, description="seen again after this long: a new sighting")
     muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
     forget_unknown_s: Positive = Field(
-        default=30.0, description="seconds after the last sight for which a stranger counts"
+        default=30.0,
+        description="seconds after the last sight for which a stranger counts who did not come in through a portal",
     )
     reidentify_s: Positive = Field(
         default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"

@@ -4,7 +4,8 @@ The best count is the named people and the strangers; a face that could not be d
 away) is somebody of these as long as no more faces are in one picture than people are counted, and
 one more person beyond that. The lower bound leaves out strangers who may be another one again, but
 never goes below the faces that are seen at once. The upper bound adds every undecided face, and two
-for one wherever two tracks were taken for one stranger on doubtful likeness.
+for one wherever two tracks were taken for one stranger on doubtful likeness. Somebody who went out,
+nobody knows who (`departures`), is taken off the lower bound alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from edge_app.records import HeadCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from edge_app.presence.ledger import Ledger
     from edge_app.presence.place import Place, TrackKey
@@ -49,8 +50,15 @@ class Counted:
         )
 
 
-def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = ()) -> Counted:
-    """Return the counts of every zone in which somebody is, and of `zones`."""
+def count(
+    ledger: Ledger,
+    visible: Iterable[Visible],
+    *,
+    zones: Iterable[str] = (),
+    departed: Mapping[str, int] | None = None,
+) -> Counted:
+    """Return the counts of every zone in which somebody is, and of `zones`; `departed` may be out."""
+    gone = departed or {}
     sure, doubtful, joins = Counter[str](), Counter[str](), Counter[str]()
     for _, place in ledger.whereabouts():
         if place.zone is not None:
@@ -71,7 +79,7 @@ def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = 
         best = known + len(more)
         counts[zone] = HeadCount(
             best=best,
-            low=min(best, max(sure[zone], at_once)),
+            low=min(best, max(sure[zone] - gone.get(zone, 0), at_once)),
             high=max(best, known + len(undecided[zone])) + joins[zone],
         )
     return Counted(zones=dict(sorted(counts.items())), surplus=tuple(surplus))

@@ -64,7 +64,9 @@ class Ledger:
         if before is None:
             return None
         inside = before.inside_since if before.zone is not None else now_ns
-        places[track] = replace(before, zone=zone, since_ns=now_ns, inside_ns=inside).seen_at(now_ns)
+        places[track] = replace(
+            before, zone=zone, since_ns=now_ns, inside_ns=inside, through=zone is not None
+        ).seen_at(now_ns)
         return before
 
     def still_there(self, person_ref: str | None, track: TrackKey, now_ns: int) -> None:

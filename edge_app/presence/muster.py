@@ -17,6 +17,7 @@ import structlog
 from edge_app.presence import events
 from edge_app.presence.cameras import CameraStates
 from edge_app.presence.count import count
+from edge_app.presence.departures import Departures
 from edge_app.presence.events import milliseconds
 from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
@@ -99,6 +100,9 @@ class Muster:
             now_ns=now_ns,
         )
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
+        self._departures = Departures(
+            self._ledger, visible=self._sights.is_visible, open_=None if kept is None else kept.departures
+        )
         self._shapes: dict[str, tuple[int, int]] = {}
         #: How often the ledger has changed in more than when somebody was seen.
         self.changes = 0
@@ -130,7 +134,8 @@ class Muster:
             crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns)
             said = self._sights.said(key)
             if said is None or not said.decided:
-                sight.portal = crossings[-1].portal if crossings else sight.portal
+                if crossings:
+                    sight.portal, sight.left = crossings[-1].portal, crossings[-1].before
                 continue
             self.still_there(*key, frame.mono_ns)
             made += [event for crossing in crossings for event in self._crossed(key, said, crossing)]
@@ -220,10 +225,13 @@ class Muster:
             )
             before = self._ledger.set_by_hand(ref, place)
             previous = None if before is None else before.zone
+            if correction.what == "left" and previous is not None:
+                self._departures.seen_outside(previous)
         else:
             for stranger in list(self._ledger.strangers):
                 if zone in (None, stranger.place.zone):
                     self._ledger.strangers.drop(stranger)
+            self._departures.forget(zone)
         change = {"inside": "set", "left": "left", "forget_strangers": "forgotten"}[correction.what]
         data = {
             "person_ref": ref,
@@ -261,6 +269,7 @@ class Muster:
             people=tuple(self._ledger.whereabouts()),
             strangers=tuple(one.place for one in self._ledger.strangers if one.place.zone is not None),
             shift_ms=self._rounds.shift_ms,
+            departures=self._departures.all(),
         )
 
     def _crossed(self, key: TrackKey, said: Said, crossing: Crossing) -> Iterator[Event]:
@@ -269,8 +278,11 @@ class Muster:
         if before is None:
             return
         self.changes += 1
+        ref, look = said.person_ref, self._ledger.strangers.look_of(key)
+        if crossing.before is not None and not self._departures.was_inside(ref, key, before):
+            self._departures.went_out(crossing.before, key, named=ref is not None, template=look)
         data = {
-            "person_ref": said.person_ref,
+            "person_ref": ref,
             "portal": crossing.portal,
             **_way(before, crossing.after, crossing.mono_ns),
         }
@@ -300,20 +312,40 @@ class Muster:
         zone = self._doors[identity.camera].zone_of(identity.track)
         portal = self._sights.portal_of(key)
         first_ns, now_ns = min(identity.first_seen_ns, identity.mono_ns), identity.mono_ns
-        place = Place(zone, identity.camera, identity.track, first_ns, now_ns, identity.score)
+        through = portal is not None and zone is not None
+        place = Place(
+            zone, identity.camera, identity.track, first_ns, now_ns, identity.score, through=through
+        )
         who: dict[str, Any] = {}
+        left = self._sights.left_by(key) if zone is None else None
         if identity.decision is Decision.UNDECIDED:
-            if not (identity.final and portal is not None and zone is not None):
+            if not (identity.final and portal is not None):
+                return
+            if zone is None:  # somebody went out: nobody knows who
+                yield from self._someone_left(identity, left, portal)
                 return
             before = self._stranger(identity, place)  # somebody went in: nobody knows who
         elif identity.person_ref is None:
             before, who = self._stranger(identity, place), {"previous": withdrawn}
         else:
             before, who = self._ledger.claim(identity.person_ref, place), {"person_ref": identity.person_ref}
+        was, named = None if before is None else before.zone, identity.person_ref is not None
+        if left is not None and was is None:
+            self._departures.went_out(left, key, named=named, template=identity.template)
+        elif was is not None and zone is None and portal is None and named:
+            self._departures.seen_outside(was)
         change = self._change(before, place)
         if change:
             where = zone or (None if before is None else before.zone)
             yield self._presence(key, now_ns, where, {**who, "portal": portal, **change})
+
+    def _someone_left(self, identity: Identity, left: str | None, portal: str) -> Iterator[Event]:
+        """Tell that somebody left a zone undecided, if anybody can have."""
+        key = (identity.camera, identity.track)
+        if left is None or not self._departures.went_out(left, key, named=False, template=identity.template):
+            return
+        data = {"person_ref": None, "portal": portal, "change": "left", "previous_zone": left}
+        yield self._presence(key, identity.mono_ns, left, data)
 
     def _stranger(self, identity: Identity, place: Place) -> Place | None:
         doubt = DOUBT_SHARE * (1.0 - identity.threshold)
@@ -343,11 +375,11 @@ class Muster:
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
-        return count(self._ledger, self._sights.visible())
+        return count(self._ledger, self._sights.visible(), departed=self._departures.all())
 
     def _forget(self, now_ns: int) -> None:
         self._ledger.forget_people(now_ns - self._forget_person_ns)
-        self._ledger.strangers.gone(now_ns - self._forget_unknown_ns)
+        self._ledger.strangers.gone(now_ns - self._forget_unknown_ns, now_ns - self._forget_person_ns)
         self._ledger.strangers.forget(now_ns - self._reidentify_ns)
 
     def _zone(self, camera: str) -> str:

@@ -18,7 +18,7 @@ class Place:
 
     Times are monotonic ns; of an earlier run of the clock they may be negative. `since_ns` is when
     the person came into this zone, `inside_ns` when they came in from outside; None takes the first
-    sight.
+    sight. `through`: they were seen coming into it through a portal.
     """
 
     zone: str | None
@@ -30,6 +30,7 @@ class Place:
     since_ns: int | None = None
     inside_ns: int | None = None
     by_hand: bool = False
+    through: bool = False
 
     @property
     def since(self) -> int:

@@ -35,12 +35,13 @@ class Said:
 
 @dataclass(slots=True)
 class Sight:
-    """A track in the picture: when, how often, and the portal that it went through undecided."""
+    """A track in the picture: when, how often; the portal it went through undecided, and the zone it left."""
 
     first_ns: int
     last_ns: int
     views: int = 0
     portal: str | None = None
+    left: str | None = None
 
 
 class Sights:
@@ -79,6 +80,11 @@ class Sights:
         """Return the portal that the track went through before anything was decided about it."""
         sight = self._sights.get(key)
         return None if sight is None else sight.portal
+
+    def left_by(self, key: TrackKey) -> str | None:
+        """Return the zone that the track left through that portal, None where it came from outside."""
+        sight = self._sights.get(key)
+        return None if sight is None else sight.left
 
     def end(self, key: TrackKey) -> None:
         """Forget a track."""

@@ -131,10 +131,19 @@ class Strangers:
         """Return whose track it is."""
         return next((stranger for stranger in self._all.values() if key in stranger.places), None)
 
-    def gone(self, before_ns: int) -> None:
-        """Count nobody any more whom no camera has seen since `before_ns`, but remember them."""
+    def look_of(self, key: TrackKey) -> npt.NDArray[np.float32] | None:
+        """Return the mean embedding of a stranger's track; None without a usable view."""
+        stranger = self.of(key)
+        return None if stranger is None else stranger.templates.get(key)
+
+    def gone(self, before_ns: int, through_before_ns: int) -> None:
+        """Count nobody any more whom no camera has seen since `before_ns`, but remember them.
+
+        Who came into their zone through a portal is in it until they go out, or since `through_before_ns`.
+        """
         for stranger in self._all.values():
-            if stranger.place.last_seen_ns < before_ns:
+            place = stranger.place
+            if place.last_seen_ns < (through_before_ns if place.through else before_ns):
                 stranger.places = {key: replace(place, zone=None) for key, place in stranger.places.items()}
 
     def drop(self, stranger: Stranger) -> None:
@@ -142,9 +151,10 @@ class Strangers:
         self._all.pop(stranger.name, None)
 
     def forget(self, before_ns: int) -> None:
-        """Forget whom nobody has seen since `before_ns`."""
+        """Forget whom nobody has seen since `before_ns`, but for who came in through a portal and counts."""
         for name, stranger in list(self._all.items()):
-            if stranger.place.last_seen_ns < before_ns:
+            place = stranger.place
+            if place.last_seen_ns < before_ns and not (place.through and place.zone is not None):
                 del self._all[name]
 
     def _nearest(

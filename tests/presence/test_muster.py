@@ -358,6 +358,66 @@ def test_mistaken_name_at_the_gate_takes_its_leaving_back(gated: Muster) -> None
     assert {"a": "drift"} == where(gated, 13)
 
 
+def test_stranger_who_came_through_a_gate_is_inside_until_they_leave(gated: Muster) -> None:
+    """Unseen for ten minutes: nobody has gone out, so somebody is in there."""
+    gated.see(frame(9, t1=0.2))
+    gated.identity(said(None, at=9, template=template(0.9), score=0.1))
+    gated.see(frame(10, t1=0.8))
+    gated.ended("cam1", "t1")
+    assert HeadCount(1, 1, 1) == gated.snapshot(600 * S).count
+    gated.see(frame(601, t2=0.9))
+    gated.identity(said(None, track="t2", at=601, template=template(0.0, 0.9), score=0.1))
+    gated.see(frame(602, t2=0.2))
+    gated.ended("cam1", "t2")
+    assert HeadCount(0, 0, 0) == gated.snapshot(603 * S).count  # unlike as they are: it is one person
+
+
+def test_whoever_came_in_as_a_stranger_leaves_by_name(gated: Muster) -> None:
+    """Not recognised on the way in, recognised on the way out: one person, and nobody is left."""
+    gated.see(frame(9, t1=0.2))
+    gated.identity(said(None, at=9, template=template(0.9), score=0.1))
+    gated.see(frame(10, t1=0.8))
+    gated.ended("cam1", "t1")
+    gated.see(frame(100, t2=0.9))
+    gated.identity(said("a", track="t2", at=100))
+    gated.see(frame(101, t2=0.2))
+    gated.ended("cam1", "t2")
+    assert HeadCount(0, 0, 0) == gated.snapshot(102 * S).count
+
+
+def test_unknown_who_leaves_takes_no_name_along(gated: Muster) -> None:
+    """A is in; somebody unknown goes out: A is looked for, and the lower bound says that it may be A."""
+    gated.see(frame(9, t1=0.2))
+    gated.identity(said("a", at=9))
+    gated.see(frame(10, t1=0.8))
+    gated.ended("cam1", "t1")
+    gated.see(frame(100, t2=0.9))
+    gated.identity(said(None, track="t2", at=100, template=template(0.9), score=0.1))
+    gated.see(frame(101, t2=0.2))
+    gated.ended("cam1", "t2")
+    assert {"a": "drift"} == where(gated, 102)
+    assert HeadCount(1, 0, 1) == gated.snapshot(102 * S).count
+    assert {"drift": 1} == gated.kept().departures
+    gated.see(frame(200, t3=0.1))
+    gated.identity(said("a", track="t3", at=200))
+    assert HeadCount(0, 0, 0) == gated.snapshot(201 * S).count
+    assert {} == gated.kept().departures
+
+
+def test_undecided_who_leaves_is_one_stranger_fewer(gated: Muster) -> None:
+    """Nobody could say who; somebody came in before, and somebody has gone."""
+    gated.see(frame(9, t1=0.2))
+    gated.see(frame(10, t1=0.8))
+    gated.identity(said("", at=12, first=9, final=True))
+    gated.ended("cam1", "t1")
+    gated.see(frame(100, t2=0.9))
+    gated.see(frame(101, t2=0.2))
+    events = gated.identity(said("", track="t2", at=102, first=100, final=True))
+    assert ("presence", "left", None) == told(events)[1]
+    gated.ended("cam1", "t2")
+    assert HeadCount(0, 0, 0) == gated.snapshot(103 * S).count
+
+
 def test_resolution_that_changes_sends_nobody_through_a_gate(gated: Muster) -> None:
     """The same face at another place of another picture has not walked there."""
     gated.see(frame(9, t1=0.9))

@@ -48,8 +48,9 @@ KEPT = Kept(
         ("a", Place("drift", "cam", "t1", 900 * S, 990 * S, 0.7, since_ns=800 * S, inside_ns=700 * S)),
         ("b", Place(None, "by-hand", "by-hand", 950 * S, 950 * S, None, by_hand=True)),
     ),
-    strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None),),
+    strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None, through=True),),
     shift_ms=42,
+    departures={"drift": 1},
 )
 
 
@@ -128,4 +129,5 @@ def test_no_embedding_is_in_the_file(tmp_path: Path) -> None:
         "since_ns",
         "inside_ns",
         "by_hand",
+        "through",
     } == set(body["strangers"][0])
