@@ -85,7 +85,8 @@ class PresenceConfig(Section):
     muster_every_s: Positive = Field(default=60.0, description="seconds between muster snapshots")
     forget_unknown_s: Positive = Field(
         default=30.0,
-        description="seconds after the last sight for which a stranger counts who did not come in through a portal",
+        description="seconds after the last sight for which a stranger counts who "
+        "did not come in through a portal",
     )
     reidentify_s: Positive = Field(
         default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"
