@@ -257,7 +257,7 @@ def _parser_error(error: Any) -> str:
 
 def _make_log(trt: Any, on_message: Callable[[str], None]) -> Any:
     class Log(trt.ILogger):  # type: ignore[misc] # made at run time from the builder in use
-        """Keeps all that the builder says, and passes on what somebody should see."""
+        """Keeps all that the builder says, and passes on once what somebody should see."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -269,7 +269,7 @@ def _make_log(trt: Any, on_message: Callable[[str], None]) -> Any:
             level = severity.name
             if level in _ERROR_LEVELS:
                 self._errors.append(message)
-            if level in (*_ERROR_LEVELS, "WARNING"):
+            if level in (*_ERROR_LEVELS, "WARNING") and message not in self._lines:
                 on_message(f"{level.lower()}: {message}")
             self._lines.append(message)
 

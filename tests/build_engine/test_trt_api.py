@@ -85,6 +85,16 @@ def test_negative_control_a_gpu_without_int8_here_is_found_out(
         turing.require_int8()
 
 
+def test_warning_is_told_once_and_not_for_each_layer(rtx: Toolkit, folder: Path) -> None:
+    """The builder warns of every quantised convolution in the same words; a person reads them once."""
+    told: list[str] = []
+    request = BuildRequest(precision="int8", target="SM86")
+    rtx.build((folder / "small.qdq-fp16.onnx").read_bytes(), request, on_message=told.append)
+    warnings = [message for message in told if message.startswith("warning:")]
+    assert sorted(set(warnings)) == sorted(warnings)
+    assert any("activation scales" in message for message in warnings)
+
+
 def test_plan_says_who_built_it(rtx: Toolkit, folder: Path) -> None:
     """Builder and version stand in the plan's first bytes, readable without the builder."""
     model = (folder / "small.onnx").read_bytes()
