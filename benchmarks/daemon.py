@@ -163,7 +163,7 @@ def _config(clip: Path, pace: str, port: int) -> dict[str, Any]:
     return {
         "box": {"site": "bench", "node": "box"},
         "cameras": [{"name": "cam", "zone": "z1", "source": source}],
-        "detector": {"model": str(assets.ensure_detector()), "dust_model": str(assets.DUST_DETECTOR)},
+        "detector": assets.detector_section(),
         "recogniser": {"model": str(ROOT / "models" / "dsr_inception.json")},
         "delivery": {"brokers": [{"host": "127.0.0.1", "port": port}]},
     }

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from edge_app.faces.detect import FOLLOW_SCORE, SCORE_THRESHOLD, CenterFace
+from edge_app.faces.detect import CenterFace
 from edge_app.faces.dustface import DustFace
-from edge_app.faces.pair import Scale, combine
+from edge_app.faces.pair import CENTERFACE_SCALE, Scale, combine
 from edge_app.faces.track import Tracker, TrackLimits
 from field_test import assets
 from field_test.scenario import LEVELS
@@ -122,9 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     centerface = CenterFace.open(assets.ensure_detector(), score_threshold=WEAKEST)
     dust = DustFace.open(args.dust, score_threshold=DUST_WEAKEST) if args.dust else None
-    chosen = Scale(SCORE_THRESHOLD, FOLLOW_SCORE)
     rules: list[Rule] = (
-        [(chosen, None), *((chosen, one) for one in DUST_RULES)] if dust else [(rule, None) for rule in RULES]
+        [(CENTERFACE_SCALE, one) for one in (None, *DUST_RULES)] if dust else [(rule, None) for rule in RULES]
     )
     totals: dict[Rule, Counter[str]] = {rule: Counter() for rule in rules}
     frames = 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +24,7 @@ from edge_app.embedding.recogniser import Recogniser
 from edge_app.faces.detect import FOLLOW_SCORE, CenterFace
 from edge_app.faces.stage import FaceStage
 from edge_app.faces.track import Tracker
-from edge_app.identity.handover import Handovers, Likeness
+from edge_app.identity.handover import LEAST, Handovers, Likeness, Views
 from edge_app.records import Frame
 from field_test import assets
 from field_test.score import match
@@ -105,17 +106,16 @@ def cut(views: Sequence[View], strange: float, in_a_row: int) -> tuple[int, int,
 def similarities(views: Sequence[View]) -> tuple[list[float], list[float]]:
     """Return how alike each view is to its track's earlier ones: of the same passage, and of another."""
     same, other = [], []
-    sums: dict[tuple[int, str], dict[int, list[np.ndarray]]] = {}
+    known: dict[tuple[int, str], defaultdict[int, Views]] = {}
     for view in views:
         if view.passage is None:
             continue
-        of = sums.setdefault((view.clip, view.track), {})
+        of = known.setdefault((view.clip, view.track), defaultdict(Views))
         for passage, before in of.items():
-            if len(before) >= 3:  # noqa: PLR2004 -- as the box wants it
-                total = np.sum(before, axis=0)
-                alike = float(total @ view.embedding.vector) / max(float(np.linalg.norm(total)), 1e-9)
+            if before.number >= LEAST:
+                alike = before.likeness(view.embedding.vector)
                 (same if passage == view.passage else other).append(alike)
-        of.setdefault(view.passage, []).append(view.embedding.vector * np.float32(max(view.weight, 1e-3)))
+        of[view.passage].add(view.embedding.vector, view.weight)
     return same, other
 
 

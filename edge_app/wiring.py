@@ -79,11 +79,11 @@ def build_detector(config: Config, *, tracked: bool = False) -> Detector:
 
     options, scale = config.detector, _detector_scale(config)
     first = _first_detector(config, min(scale) if tracked else scale.begins)
-    if options.dust_model is None or options.kind == "dustface" or not tracked:
+    if options.beside is None or not tracked:
         return first
     try:
         second = DustFace.open(
-            options.dust_model, long_side=options.long_side, score_threshold=DUST_SCALE.follows
+            options.beside, long_side=options.long_side, score_threshold=DUST_SCALE.follows
         )
     except ModelError:
         first.close()
@@ -112,12 +112,12 @@ def track_limits(config: Config) -> TrackLimits:
 
 def _detector_scale(config: Config) -> Scale:
     """Return what a detection must score to be a face, and to continue a track."""
-    from edge_app.faces.detect import FOLLOW_SCORE, SCORE_THRESHOLD, YUNET_FOLLOW, YUNET_SCORE
+    from edge_app.faces.detect import YUNET_FOLLOW, YUNET_SCORE
     from edge_app.faces.dustface import DUSTFACE_FOLLOW, DUSTFACE_SCORE
-    from edge_app.faces.pair import Scale
+    from edge_app.faces.pair import CENTERFACE_SCALE, Scale
 
     own = {
-        "centerface": Scale(SCORE_THRESHOLD, FOLLOW_SCORE),
+        "centerface": CENTERFACE_SCALE,
         "yunet": Scale(YUNET_SCORE, YUNET_FOLLOW),
         "dustface": Scale(DUSTFACE_SCORE, DUSTFACE_FOLLOW),
     }

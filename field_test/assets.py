@@ -256,3 +256,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def detector_section(detector: Path | None = None) -> dict[str, str]:
+    """Return a box's ``detector`` section: CenterFace (the prepared one), and the dust detector beside it."""
+    return {"model": str(detector or ensure_detector()), "dust_model": str(DUST_DETECTOR)}

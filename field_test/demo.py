@@ -112,7 +112,7 @@ def write_config(folder: Path, *, clip: Path, detector: Path, port: int) -> Path
                 "source": {"kind": "file", "path": str(clip), "pace": "realtime"},
             }
         ],
-        "detector": {"model": str(detector), "dust_model": str(assets.DUST_DETECTOR)},
+        "detector": assets.detector_section(detector),
         "recogniser": {"model": str(assets.ROOT / "models" / "dsr_inception.json")},
         "gallery": {"path": "state/people.db"},
         "presence": {"muster_every_s": 10.0},

@@ -108,11 +108,7 @@ def write_config(out: Path, shot: Path, truth: Truth, *, port: int, settings: Ma
     document: dict[str, Any] = {
         "box": {"site": "field", "node": "box-01"},
         "cameras": [_camera(clip, shot) for clip in truth.clips],
-        "detector": {
-            "kind": "centerface",
-            "model": str(assets.ensure_detector()),
-            "dust_model": str(assets.DUST_DETECTOR),
-        },
+        "detector": assets.detector_section(),
         "recogniser": {"model": str(assets.ROOT / "models" / "dsr_inception.json")},
         "gallery": {"path": "state/people.db"},
         "presence": {"muster_every_s": 5.0},
@@ -154,11 +150,7 @@ def _register_all(photos: Path, out: Path, settings: Mapping[str, Any], say: Cal
     document = {
         "box": {"site": "field", "node": "box-01"},
         "cameras": [{"name": "none", "zone": "none", "source": {"kind": "v4l2"}}],
-        "detector": {
-            "kind": "centerface",
-            "model": str(assets.ensure_detector()),
-            "dust_model": str(assets.DUST_DETECTOR),
-        },
+        "detector": assets.detector_section(),
         "recogniser": {"model": str(assets.ROOT / "models" / "dsr_inception.json")},
         "delivery": {"brokers": [{"host": "127.0.0.1"}]},
     }

@@ -143,27 +143,20 @@ def _cases(folder: Path, splits: Splits, references: Any, *, test: bool) -> list
 
 def _measured(arguments: argparse.Namespace, yunet: Path) -> dict[str, Detector]:
     """Return the detectors of the table by name; *both* is CenterFace with what the dust detector adds."""
-    from edge_app.faces.detect import (
-        FOLLOW_SCORE,
-        SCORE_THRESHOLD,
-        YUNET_FOLLOW,
-        YUNET_SCORE,
-        CenterFace,
-        YuNet,
-    )
+    from edge_app.faces.detect import YUNET_FOLLOW, YUNET_SCORE, CenterFace, YuNet
     from edge_app.faces.dustface import DUSTFACE_FOLLOW, DUSTFACE_SCORE, DustFace
-    from edge_app.faces.pair import DUST_SCALE, PairDetector, Scale
+    from edge_app.faces.pair import CENTERFACE_SCALE, DUST_SCALE, PairDetector
 
-    own = Scale(SCORE_THRESHOLD, FOLLOW_SCORE)
     found: dict[str, Detector] = {}
     for weak in (False, True) if arguments.weak else (False,):
         after = ", weak" if weak else ""
-        first = CenterFace.open(arguments.detector, score_threshold=own[weak])
+        first = CenterFace.open(arguments.detector, score_threshold=CENTERFACE_SCALE[weak])
         found[f"CenterFace{after}"] = first
         found[f"YuNet{after}"] = YuNet(yunet, score_threshold=YUNET_FOLLOW if weak else YUNET_SCORE)
         if arguments.dustface.is_file():
             score = DUSTFACE_FOLLOW if weak else DUSTFACE_SCORE
             found[f"DustFace{after}"] = DustFace.open(arguments.dustface, score_threshold=score)
             second = DustFace.open(arguments.dustface, score_threshold=DUST_SCALE[weak])
-            found[f"both{after}"] = PairDetector(first, second, scale=own, second_scale=DUST_SCALE)
+            both = PairDetector(first, second, scale=CENTERFACE_SCALE, second_scale=DUST_SCALE)
+            found[f"both{after}"] = both
     return found

@@ -144,6 +144,11 @@ class DetectorConfig(Section):
         description="a weaker detection, down to this, may continue a track where it is expected; null: own",
     )
 
+    @property
+    def beside(self) -> Path | None:
+        """The dust detector that looks beside the configured one; None where there is none, or it is that."""
+        return None if self.kind == "dustface" else self.dust_model
+
 
 class RecogniserConfig(Section):
     """The face recogniser."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from edge_app.faces.detect import FOLLOW_SCORE, SCORE_THRESHOLD
 from edge_app.faces.network import NMS_IOU
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Scale(NamedTuple):
     follows: float
 
 
+CENTERFACE_SCALE: Final = Scale(begins=SCORE_THRESHOLD, follows=FOLLOW_SCORE)
 #: The dust detector's scores beside CenterFace: chosen on development people (docs/sight.md).
 DUST_SCALE: Final = Scale(begins=0.7, follows=0.25)
 

@@ -29,6 +29,9 @@ STRANGE: Final = 0.25
 VIEWS: Final = 2
 #: Views that a track must have given before any can be strange to it.
 LEAST: Final = 3
+#: Between the tracker's name and the number of the piece.
+_CUT: Final = "."
+_LEAST_WEIGHT: Final = 1e-3
 
 
 class Likeness(Enum):
@@ -40,14 +43,36 @@ class Likeness(Enum):
 
 
 @dataclass(slots=True)
+class Views:
+    """The views of one person: the sum of their unit embeddings by quality, (D,), and how many there are."""
+
+    total: npt.NDArray[np.float32] | None = None
+    number: int = 0
+
+    def add(self, vector: npt.NDArray[np.float32], weight: float) -> None:
+        """Take in a view of quality `weight`, 0..1."""
+        heavy = np.asarray(vector * np.float32(max(weight, _LEAST_WEIGHT)), np.float32)
+        self.total = heavy if self.total is None else self.total + heavy
+        self.number += 1
+
+    def likeness(self, vector: npt.NDArray[np.float32]) -> float:
+        """Return the cosine of a unit vector to the views so far, -1..1; 1 without any."""
+        if self.total is None:
+            return 1.0
+        return float(self.total @ vector) / max(float(np.linalg.norm(self.total)), 1e-9)
+
+
+@dataclass(slots=True)
 class _Track:
     """What one track of the tracker has given since its last cut."""
 
-    name: str
-    total: npt.NDArray[np.float32] | None = None
-    views: int = 0
+    views: Views = field(default_factory=Views)
     strange: list[tuple[npt.NDArray[np.float32], float]] = field(default_factory=list)
     cuts: int = 0
+
+    def name(self, tracker: str) -> str:
+        """Return the present name of the track that the tracker calls `tracker`."""
+        return f"{tracker}{_CUT}{self.cuts + 1}" if self.cuts else tracker
 
 
 class Handovers:
@@ -61,26 +86,27 @@ class Handovers:
 
     def __init__(self, *, strange: float = STRANGE, views: int = VIEWS, least: int = LEAST) -> None:
         self._strange, self._views, self._least = strange, views, least
+        #: By camera and the tracker's name.
         self._tracks: dict[tuple[str, str], _Track] = {}
-        self._origin: dict[tuple[str, str], str] = {}
 
     def renamed(self, faces: FrameFaces) -> FrameFaces:
         """Return `faces` by the names that their tracks have now, and forget the tracks that ended."""
         camera = faces.frame.camera
-        now = {name: track.name for (where, name), track in self._tracks.items() if where == camera}
-        ended = tuple(self._end(camera, name) for name in faces.ended)
-        if all(name == current for name, current in now.items()):
-            return faces
-        return replace(
-            faces,
-            faces=tuple(replace(one, track=now.get(one.track, one.track)) for one in faces.faces),
-            ended=ended,
-            crossed=tuple(now.get(name, name) for name in faces.crossed),
-        )
+        found = faces
+        if any(track.cuts for (where, _), track in self._tracks.items() if where == camera):
+            found = replace(
+                faces,
+                faces=tuple(replace(one, track=self._name(camera, one.track)) for one in faces.faces),
+                ended=tuple(self._name(camera, name) for name in faces.ended),
+                crossed=tuple(self._name(camera, name) for name in faces.crossed),
+            )
+        for name in faces.ended:
+            self._tracks.pop((camera, name), None)
+        return found
 
     def doubts(self, camera: str, track: str) -> bool:
         """Return whether the last view of `track` was strange, so that the next one is wanted at once."""
-        state = self._tracks.get((camera, self._origin.get((camera, track), track)))
+        state = self._tracks.get((camera, _by_tracker(track)))
         return state is not None and bool(state.strange)
 
     def view(self, camera: str, track: str, embedding: Embedding, weight: float) -> tuple[Likeness, str]:
@@ -92,48 +118,32 @@ class Handovers:
             embedding: of the view.
             weight: its quality, 0..1.
         """
-        key = (camera, self._origin.get((camera, track), track))
-        state = self._tracks.setdefault(key, _Track(name=track))
-        vector = embedding.vector
-        if not self._is_strange(state, vector):
+        tracker, vector = _by_tracker(track), embedding.vector
+        state = self._tracks.setdefault((camera, tracker), _Track())
+        known = state.views.number >= self._least
+        if not known or state.views.likeness(vector) >= self._strange:
             state.strange.clear()
-            _add(state, vector, weight)
+            state.views.add(vector, weight)
             return Likeness.SAME, track
         state.strange.append((vector, weight))
         if len(state.strange) < self._views:
             return Likeness.STRANGE, track
-        self._origin.pop((camera, state.name), None)
         state.cuts += 1
-        state.name = f"{key[1]}.{state.cuts + 1}"
-        self._origin[camera, state.name] = key[1]
-        state.total, state.views = None, 0
-        for seen, heavy in state.strange:
-            _add(state, seen, heavy)
+        state.views = Views()
+        for view in state.strange:
+            state.views.add(*view)
         state.strange.clear()
-        return Likeness.OTHER, state.name
+        return Likeness.OTHER, state.name(tracker)
 
     def end_camera(self, camera: str) -> None:
         """Forget all tracks of a camera that was lost."""
-        for where, name in list(self._tracks):
-            if where == camera:
-                self._end(camera, name)
+        self._tracks = {key: track for key, track in self._tracks.items() if key[0] != camera}
 
-    def _end(self, camera: str, name: str) -> str:
-        """Forget a track of the tracker and return the name that it had last."""
-        state = self._tracks.pop((camera, name), None)
-        if state is None:
-            return name
-        self._origin.pop((camera, state.name), None)
-        return state.name
-
-    def _is_strange(self, state: _Track, vector: npt.NDArray[np.float32]) -> bool:
-        if state.total is None or state.views < self._least:
-            return False
-        length = float(np.linalg.norm(state.total))
-        return float(state.total @ vector) < self._strange * length
+    def _name(self, camera: str, tracker: str) -> str:
+        state = self._tracks.get((camera, tracker))
+        return tracker if state is None else state.name(tracker)
 
 
-def _add(state: _Track, vector: npt.NDArray[np.float32], weight: float) -> None:
-    heavy = np.asarray(vector * np.float32(max(weight, 1e-3)), np.float32)
-    state.total = heavy if state.total is None else state.total + heavy
-    state.views += 1
+def _by_tracker(track: str) -> str:
+    """Return what the tracker calls a track, whose names have no `_CUT`."""
+    return track.partition(_CUT)[0]

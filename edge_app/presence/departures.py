@@ -86,7 +86,7 @@ class Departures:
 
     def all(self) -> dict[str, int]:
         """Return the number by zone, where there are any."""
-        return {zone: self.of(zone) for zone in self._open if self.of(zone)}
+        return {zone: number for zone in self._open if (number := self.of(zone))}
 
     def _may_be(self, one: Stranger, zone: str, key: TrackKey) -> bool:
         place = one.place

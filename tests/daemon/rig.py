@@ -45,7 +45,7 @@ class BoxRig:
         self.config: dict[str, Any] = {
             "box": {"site": "m1", "node": "b1"},
             "cameras": [{"name": "cam", "zone": "z1", "source": {"kind": "v4l2"}}],
-            "detector": {"model": str(detector), "dust_model": str(assets.DUST_DETECTOR)},
+            "detector": assets.detector_section(detector),
             "recogniser": {"model": str(MODEL)},
             "delivery": {"brokers": [{"host": "127.0.0.1", "port": port}]},
         }

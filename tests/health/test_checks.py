@@ -83,7 +83,7 @@ def test_an_altered_model_is_a_failure_with_its_code(box: Box, tiny_recogniser: 
 
 def test_the_real_detectors_pass_and_see_nothing_in_grey(box: Box, centerface: Path) -> None:
     """CenterFace and the dust detector as the daemon opens them, on this machine's runtime."""
-    _, config = box(detector={"model": str(centerface), "dust_model": str(assets.DUST_DETECTOR)})
+    _, config = box(detector=assets.detector_section(centerface))
     findings = list(check_detector(config, lambda: build_detector(config, tracked=True)))
     assert [State.OK] == states(findings)
     assert "centerface.json + dustface.json: " in findings[0].what

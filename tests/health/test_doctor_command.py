@@ -44,8 +44,7 @@ def test_a_box_is_looked_at_from_end_to_end(
     box: Box, tiny_recogniser: Path, centerface: Path, pictures: dict[str, object]
 ) -> None:
     """Real detector, real runtime, a recogniser, a picture; nothing listens where the broker should be."""
-    dust = str(assets.DUST_DETECTOR)
-    path, _ = box(cameras=[pictures], detector={"model": str(centerface), "dust_model": dust})
+    path, _ = box(cameras=[pictures], detector=assets.detector_section(centerface))
     said = doctor(path, "--json")
     report = json.loads(said.stdout)
     states = {(finding["name"], finding["state"]) for finding in report["findings"]}

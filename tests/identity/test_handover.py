@@ -1,19 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
 from edge_app.identity.handover import LEAST, Handovers, Likeness
 from edge_app.records import Box, Embedding, Face, Frame, FrameFaces, Quality, TrackedFace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    Unit = Callable[..., npt.NDArray[np.float32]]
 
 FRAME = Frame("hall", 0, 0, np.zeros((72, 128, 3), np.uint8))
 

@@ -34,8 +34,7 @@ def check_detector(config: Config, open_detector: Callable[[], Detector]) -> Ite
     try:
         grey = np.full(_FRAME, 90, dtype=np.uint8)
         took_ms = _best_ms(lambda: detector.detect(grey))
-        dust = config.detector.dust_model if config.detector.kind != "dustface" else None
-        files = " + ".join(path.name for path in (config.detector.model, dust) if path)
+        files = " + ".join(path.name for path in (config.detector.model, config.detector.beside) if path)
         yield ok(DETECTOR, f"{files}: {detector.backend}, {took_ms:.0f} ms at 640x360")
         if faces := detector.detect(grey):
             yield warn(
