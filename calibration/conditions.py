@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.ash import Box, Image, coal_ash
+from calibration.clothing import worn
 
 Map = npt.NDArray[np.float32]
 
@@ -71,6 +72,13 @@ def colour_cast(image: Image, rng: np.random.Generator) -> Image:
         keep = np.float32(rng.uniform(0, 0.6))
         out = np.clip(out * keep + grey * (1 - keep), 0, 255).astype(np.uint8)
     return out
+
+
+def lamp_colour(image: Image, rng: np.random.Generator) -> Image:
+    """Lamps of one colour and no white balance: sodium yellow to blue-white."""
+    warm = rng.uniform(-0.6, 0.6)
+    gains = np.exp(np.array([[[-warm, rng.normal(0, 0.08), 0.4 * warm]]]))
+    return _blend(image, gains.astype(np.float32))
 
 
 def flicker_bands(image: Image, rng: np.random.Generator) -> Image:
@@ -183,8 +191,8 @@ Effect = Callable[[Image, np.random.Generator], Image]
 EFFECTS: Final[dict[str, Effect]] = {
     f.__name__: f
     for f in (
-        led_cone, brim_shadow, glare, colour_cast, flicker_bands, backscatter, darkness, motion_blur,
-        defocus, low_resolution, noise, tone, compression,
+        led_cone, brim_shadow, glare, colour_cast, lamp_colour, flicker_bands, backscatter, darkness,
+        motion_blur, defocus, low_resolution, noise, tone, compression,
     )
 }  # fmt: skip
 
@@ -193,25 +201,28 @@ EFFECTS: Final[dict[str, Effect]] = {
 class Severity:
     """How often each thing happens to a picture, as probabilities in 0..1.
 
-    `light_ash` and `heavy_ash` exclude each other; `effects` maps names of `EFFECTS` to probabilities
-    and is applied in its own order.
+    `light_ash` and `heavy_ash` exclude each other; `worn` is hood and helmet; `effects` maps names of
+    `EFFECTS` to probabilities and is applied in its own order.
     """
 
     light_ash: float
     heavy_ash: float
     effects: dict[str, float]
+    worn: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse unknown effects and numbers that are not probabilities."""
         wrong = set(self.effects) - set(EFFECTS)
-        odd = [p for p in (self.light_ash + self.heavy_ash, *self.effects.values()) if not 0 <= p <= 1]
+        shares = (self.light_ash + self.heavy_ash, self.worn, *self.effects.values())
+        odd = [p for p in shares if not 0 <= p <= 1]
         if wrong or odd or min(self.light_ash, self.heavy_ash) < 0:
             msg = f"effects must be among {sorted(EFFECTS)} with probabilities; received {wrong or odd}"
             raise ValueError(msg)
 
 
 def _all(p: float, **changed: float) -> dict[str, float]:
-    return {name: changed.get(name, p) for name in EFFECTS}
+    """Return `p` for every effect but those in `changed`; the lamps' colour only where it is named."""
+    return {name: changed.get(name, 0 if name == lamp_colour.__name__ else p) for name in EFFECTS}
 
 
 SEVERITIES: Final[dict[str, Severity]] = {
@@ -226,6 +237,24 @@ SEVERITIES: Final[dict[str, Severity]] = {
         light_ash=0.5,
         heavy_ash=0.2,
         effects=_all(0.1, led_cone=0.5, backscatter=0.6, darkness=0.7, compression=0.4),
+    ),
+    "miner": Severity(
+        light_ash=0.33,
+        heavy_ash=0.33,
+        worn=1,
+        effects=_all(
+            0.05,
+            brim_shadow=0,
+            tone=0.4,
+            lamp_colour=0.3,
+            led_cone=0.1,
+            backscatter=0.3,
+            darkness=0.2,
+            motion_blur=0.1,
+            low_resolution=0.35,
+            noise=0.3,
+            compression=0.4,
+        ),
     ),
 }
 
@@ -252,6 +281,8 @@ def degrade(
     draw = rng.random()
     level = 2 if draw < severity.heavy_ash else 1 if draw < severity.heavy_ash + severity.light_ash else 0
     image = coal_ash(image, level, rng, face=face)
+    if severity.worn and rng.random() < severity.worn:
+        image = worn(image, face or (0.0, 0.0, float(image.shape[1]), float(image.shape[0])), rng)
     for name, probability in severity.effects.items():
         if probability and rng.random() < probability:
             image = EFFECTS[name](image, rng)

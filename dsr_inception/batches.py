@@ -43,7 +43,7 @@ TURN: Final = 0.06
 SCALE: Final = 0.05
 SHIFT: Final = 0.022
 #: Severities drawn from for a degraded picture, and how often the rest see an ordinary camera.
-SEVERITIES: Final = ("mine", "mine", "mild", "dark_dust")
+SEVERITIES: Final = ("miner", "miner", "miner", "miner", "mine", "mine", "mild", "dark_dust")
 CAMERA: Final = 0.5
 AHEAD: Final = 6
 PHOTO_SIDE: Final = 128
