@@ -68,8 +68,10 @@ class Outbox(Tables):
             settle(self.path)
             fresh = not self.path.exists()
             try:
-                self._db = open_database(self.path, max_mb=options.max_mb)
+                self._open()
                 self.next_seq = self._first_free(fresh=fresh)
+                if fresh and self._ceiling.value > 0:
+                    self._tell_missing()
             except OutboxCorrupt:
                 self.recover()
             sync_folder(self.path.parent)
@@ -77,6 +79,11 @@ class Outbox(Tables):
             self._lock.release()
             raise
         self._ballast.restore()
+
+    def _open(self) -> None:
+        self._db = open_database(self.path, max_mb=self._options.max_mb)
+        found = self.path.stat()
+        self._identity = (found.st_dev, found.st_ino)
 
     def close(self) -> None:
         """Close the database and give the lock free."""
@@ -232,6 +239,56 @@ class Outbox(Tables):
 
     # -- damage --------------------------------------------------------------------------------------
 
+    def _tell_missing(self) -> None:
+        """Enter into the ledger what a file that is gone may have held: nobody can know what waited in it."""
+        _LOG.error(
+            "outbox_missing",
+            path=str(self.path),
+            fix="find out who removed it; what waited in it is lost, and a `gap` event says so",
+        )
+        with translated(self.path), transaction(self._db):
+            self._ledger(1, self._ceiling.value, None, "missing_file", {})
+            self._never_again_below(self._ceiling.value)
+
+    def taken_away(self) -> bool:
+        """Return whether the file at the path is no longer the one that is written to."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:  # cannot be known: not to be acted upon
+            return False
+        return (found.st_dev, found.st_ino) != self._identity
+
+    def put_back(self) -> None:
+        """Write all that waits to the path again, where somebody deleted or replaced the file.
+
+        The open file still holds every row, but vanishes with this process. Another file at the path is set
+        aside like a damaged one. If the power goes meanwhile, the next start finds the complete copy or none.
+
+        Raises:
+            OutboxError: the folder or the new file cannot be written; the open one is still in use.
+            OutboxFull: there is no room for it.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            copy = open_database(new_file(self.path), max_mb=self._options.max_mb)
+            with translated(self.path):
+                copy.execute("PRAGMA synchronous=OFF")  # the file is synchronised as a whole
+                self._db.backup(copy, pages=_EVICT_AT_ONCE, progress=lambda *_: self._alive(), sleep=0)
+            copy.close()
+            complete(self.path)
+        except OSError as error:
+            raise OutboxError(
+                f"{self.path} is gone and cannot be written again: {error.strerror}",
+                fix="make its folder writable for the daemon's user; stop the daemon only after that",
+            ) from error
+        self._db.close()
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        settle(self.path)
+        self._open()
+
     def recover(self) -> int:
         """Set the damaged file aside and take over what can be read; return how many rows that were.
 
@@ -261,7 +318,7 @@ class Outbox(Tables):
         self._db.close()
         complete(self.path)
         settle(self.path)
-        self._db = open_database(self.path, max_mb=self._options.max_mb)
+        self._open()
         self.next_seq = self._first_free(fresh=True)
         return kept
 

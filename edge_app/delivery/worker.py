@@ -20,7 +20,7 @@ from edge_app.delivery.options import DeliveryStatus
 from edge_app.delivery.retained import gone_document, muster_document, state_document
 from edge_app.delivery.spool import take
 from edge_app.delivery.timefix import TimeFixer, wall_at
-from edge_app.errors import OutboxCorrupt, OutboxFull
+from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 from edge_app.records import PresenceSnapshot
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Worker:
         known = outbox.note_boot(draft.context.boot, None)
         self._fixer = TimeFixer(clock=clock, known_ms=known)
         self._muster: PresenceSnapshot | None = None
-        self._muster_at = self._tick_at = self._slow_at = self._state_at = 0
+        self._muster_at = self._tick_at = self._slow_at = self._state_at = self._file_due = 0
         self._told: dict[str, float] = {}
         self._submitted = 0
         self.stopping = False
@@ -211,6 +211,8 @@ class Worker:
     def _tick(self, now: int) -> None:
         self.status = self._measured(now)
         self._spool(now)
+        if now >= self._file_due:
+            self._keep_file(now)
         if (fix := self._fixer.check()) is not None:
             self._committer.add(Submission(draft=self._draft(fix), counted=False))
             self._outbox.note_boot(self._draft.context.boot, self._fixer.offset_ms)
@@ -226,6 +228,21 @@ class Worker:
         due = now - self._state_at >= int(self._options.state_every_s * _NS)
         if (due or self._counts() != self._told) and not self.stopping:
             self._say_state()
+
+    def _keep_file(self, now: int) -> None:
+        """Put the outbox's file back where somebody deleted or replaced it: what waits would go with us."""
+        if not self._outbox.taken_away():
+            return
+        _LOG.error(
+            "outbox_taken_away", path=str(self._outbox.path), fix="find out who deleted or replaced it"
+        )
+        try:
+            self._outbox.put_back()
+        except OutboxError as error:
+            _LOG.error("outbox_not_put_back", error=error.what, fix=error.fix)
+            self._file_due = now + _SLOW_TICK_NS
+        else:
+            _LOG.warning("outbox_put_back", rows=sum(n for n, _ in self._outbox.tally().values()))
 
     def _counts(self) -> dict[str, float]:
         """Return what was done and refused: a change of it is told at once."""

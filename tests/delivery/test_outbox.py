@@ -474,6 +474,92 @@ def test_power_cut_while_salvaging_forgets_nothing(
     assert [] == [p.name for p in tmp_path.iterdir() if "salvag" in p.name]
 
 
+# -- a file that somebody deleted ----------------------------------------------------------------------
+
+
+def test_file_deleted_under_the_daemon_is_put_back_with_every_row(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """What waits is in the deleted file alone, and would go with the process: it is written out again."""
+    outbox = open_outbox()
+    drafts = [make_draft("sighting") for _ in range(700)]
+    outbox.append(drafts)
+    assert not outbox.taken_away()
+    (tmp_path / "outbox.db").unlink()
+    assert outbox.taken_away()
+    outbox.put_back()
+    assert not outbox.taken_away()
+    outbox.append([make_draft("sighting")])
+    outbox.close()
+    again = open_outbox()
+    ids = {row.seq: row.event_id for row in again.page(2, after=0, limit=1000)}
+    assert {seq: draft.event_id.bytes for seq, draft in enumerate(drafts, 1)}.items() <= ids.items()
+    assert list(range(1, 702)) == sorted(ids)
+    assert [] == list(again.unreported())
+
+
+def test_file_replaced_under_the_daemon_is_set_aside(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """Somebody copied an old outbox over it: theirs is kept beside, ours goes on."""
+    outbox = open_outbox()
+    outbox.append([make_draft() for _ in range(3)])
+    other = tmp_path / "theirs"
+    other.write_bytes(b"an older copy")
+    other.replace(tmp_path / "outbox.db")
+    assert outbox.taken_away()
+    outbox.put_back()
+    assert [1, 2, 3] == numbers(outbox, 3)
+    assert b"an older copy" == (tmp_path / "outbox.db.corrupt-1").read_bytes()
+
+
+@pytest.mark.parametrize("step", ["complete", "settle"])
+def test_power_cut_while_putting_back_is_told_or_loses_nothing(
+    step: str,
+    open_outbox: Opener,
+    make_draft: Drafts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the copy is complete the rows are lost with the power, and told; after that none is."""
+    from edge_app.delivery import outbox as module
+
+    class PowerCutError(Exception):
+        """The machine stops here."""
+
+    def cut(*_: Any) -> None:
+        raise PowerCutError
+
+    outbox = open_outbox()
+    outbox.append([make_draft() for _ in range(50)])
+    (tmp_path / "outbox.db").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, cut)
+        with pytest.raises(PowerCutError):
+            outbox.put_back()
+    outbox.close()
+    again = open_outbox()
+    if step == "settle":
+        assert list(range(1, 51)) == numbers(again, 3)
+    else:
+        assert ["missing_file"] == [loss.reason for loss in again.unreported()]
+    assert again.next_seq > 50
+
+
+def test_file_deleted_while_the_box_was_off_is_a_loss_that_is_told(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """Nobody can know what waited in it: the gap covers every number that was ever given, and says so."""
+    _filled(open_outbox, make_draft, 10)
+    (tmp_path / "outbox.db").unlink()
+    outbox = open_outbox()
+    (loss,) = outbox.unreported()
+    assert ("missing_file", 1, None) == (loss.reason, loss.from_seq, loss.n)
+    assert 10 <= loss.to_seq < outbox.next_seq
+    outbox.close()
+    assert ["missing_file"] == [loss.reason for loss in open_outbox().unreported()]
+
+
 def test_numbers_go_on_after_damage_even_if_nothing_was_committed_since(
     open_outbox: Opener, make_draft: Drafts, tmp_path: Path
 ) -> None:

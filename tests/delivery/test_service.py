@@ -220,6 +220,27 @@ def test_damage_that_shows_only_after_opening_does_not_keep_the_box_from_startin
     watcher.close()
 
 
+def test_outbox_that_is_deleted_during_an_outage_loses_nothing(
+    mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
+) -> None:
+    """Somebody tidies up while the link is down: the file is back within a second, with all events."""
+    path = tmp_path / "outbox.db"
+    recorder = deliver(free_port())
+    ids = [str(recorder.submit(event("sighting"))) for _ in range(20)]
+    assert recorder.flush()
+    path.unlink()
+    wait_until(path.exists, timeout=5, what="the file put back")
+    ids += [str(recorder.submit(event("sighting"))) for _ in range(5)]
+    recorder.stop()
+    broker = mosquitto()
+    watcher = Watcher(broker.port)
+    deliver(broker.port)
+    wait_until(lambda: kinds(watcher).count("sighting") == 25, timeout=20, what="the events")
+    assert ids == [e["id"] for e in watcher.events() if e["kind"] == "sighting"]
+    assert "gap" not in kinds(watcher)
+    watcher.close()
+
+
 # -- receipts ----------------------------------------------------------------------------------------
 
 
