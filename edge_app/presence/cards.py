@@ -81,6 +81,8 @@ class Cards:
         self._before: dict[str, Visit] = {}
         self._read_ns: dict[tuple[str, str], int] = {}
         self._heard_ns = now_ns
+        #: Whether a message ever came: before the first one nothing is known of any card.
+        self.begun = False
         #: Since when readings are complete; what was before is not known.
         self.listening_ns = now_ns
 
@@ -89,6 +91,7 @@ class Cards:
         if self.silent(now_ns):
             self.listening_ns = now_ns
             self._visits.clear()
+        self.begun = True
         self._heard_ns = max(self._heard_ns, now_ns)
         for reading in readings:
             self._read(reading)

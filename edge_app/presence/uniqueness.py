@@ -98,7 +98,7 @@ class Uniqueness:
             self._witness.look(now_ns, visible)
             dark = {zone for camera in blind for zone in self._watched.get(camera, ())}
             self._note(visits, dark)
-            if silent:
+            if silent or not self._cards.begun:
                 return  # what stands, stands: nobody knows
             found = {**self._cards_alone(now_ns, visits, dark), **self._faces_alone(now_ns, visits, dark)}
         for alarm_id in sorted({*found, *(a for r in _REASONS for a in self._alarms.active(f"{r}."))}):

@@ -224,6 +224,17 @@ def test_cards_and_people_from_before_the_box_listened_are_not_judged() -> None:
     assert [] == tunnel.go(60, read("b")).said()
 
 
+def test_before_the_card_system_has_said_anything_nobody_lacks_a_card() -> None:
+    """A box that starts beside a dead line names people and accuses nobody."""
+    tunnel = Tunnel(now_ns=30 * S)
+    for _ in range(59):
+        tunnel.at += 1
+        tunnel.events += tunnel.muster.identity(said("b", track="t2", at=tunnel.at))
+        tunnel.events += tunnel.muster.tick(tunnel.at * S, NO_CLOCK)
+    assert [] == tunnel.said()
+    assert [("active", "face_without_card", "b", "no_card")] == tunnel.go(12, t2="b").said()
+
+
 def test_silence_of_the_card_system_is_an_alarm_and_stops_the_comparison() -> None:
     """No readings say nothing about people; when they come again the count of time begins anew."""
     tunnel = Tunnel(now_ns=30 * S)
