@@ -2,10 +2,13 @@
 
 A box with a small register lets a stranger in if *any* of the registered people is similar enough, so
 the threshold is set on the best of six. Six development people are registered on up to four clean photos
-each (the mean of their embeddings, as the box compares); every other development person passes by in four
-conditions (clean, light and heavy simulated ash, dark and dusty) and in a passage that pools the three bad
-ones, as the box pools the views of a track. In each of the five, one stranger in 200 may get a name, and
-the threshold is the highest of the five. That is repeated over many draws of the six, the scores pooled.
+each (the mean of their embeddings, as the box compares); every other development person passes by in five
+conditions (clean, light and heavy simulated ash, dark and dusty, in a miner's hood and helmet) and in two
+passages: one of the four bad conditions, one of six views in hood and helmet, which make strangers alike. A
+passage is pooled as the box pools the views of a track, and judged as often as the box judges it: after three
+views and again after each further one, and one name is enough. In each of the seven, one stranger in 200 may
+get a name, and the threshold is the highest of the seven. That is repeated over many draws of the six, the
+scores pooled.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
 
-CONDITIONS: Final = (*LEVELS, "dark_dust")
+WORN: Final = "miner"
+CONDITIONS: Final = (*LEVELS, "dark_dust", WORN)
 REGISTERED: Final = 6
 ENROLLED: Final = 4
 #: The field test's bar for passages of strangers.
@@ -37,6 +41,10 @@ FALSE_ACCEPTS: Final = 5e-3
 DRAWS: Final = 200
 CLEAN: Final = "clean"
 PASSAGE: Final = "passage"
+WORN_PASSAGE: Final = "miner's passage"
+WORN_VIEWS: Final = 6
+#: The views after which a passage is judged first, as `VoteOptions.min_views`.
+FIRST_LOOK: Final = 3
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +68,16 @@ class Chosen:
 
 def embed_conditions(
     embedder: Embedder, crops: npt.NDArray[np.uint8], *, seed: int = 0
-) -> dict[str, Vectors]:
-    """Return the vectors of `crops` (N, 224, 224, 3) in every condition; it takes minutes and says so."""
+) -> dict[str, list[Vectors]]:
+    """Return the vectors of `crops` (N, 224, 224, 3) in every condition; it takes minutes and says so.
+
+    Of each condition one view, of `WORN` `WORN_VIEWS`, each drawn anew.
+    """
     found = {}
     for place, name in enumerate(CONDITIONS, start=1):
         _log.info("%d photos, condition %d of %d: %s", len(crops), place, len(CONDITIONS), name)
-        found[name] = embedder.embed(degraded_crops(crops, name, seed=seed))
+        views = WORN_VIEWS if name == WORN else 1
+        found[name] = [embedder.embed(degraded_crops(crops, name, seed=seed + view)) for view in range(views)]
     return found
 
 
@@ -75,15 +87,24 @@ def pool_views(views: Sequence[Vectors]) -> Vectors:
     return np.asarray(total / np.linalg.norm(total, axis=1, keepdims=True), np.float32)
 
 
+def _looks(views: Mapping[str, Sequence[Vectors]]) -> dict[str, list[Vectors]]:
+    """Return by condition and passage what the box compares: one view, or the pools of the first so many."""
+    looks = {name: [found[0]] for name, found in views.items()}
+    bad = [views[name][0] for name in CONDITIONS if name != CLEAN]
+    for name, passing in ((PASSAGE, bad), (WORN_PASSAGE, views[WORN])):
+        looks[name] = [pool_views(passing[:count]) for count in range(FIRST_LOOK, len(passing) + 1)]
+    return looks
+
+
 def choose_threshold(
-    vectors: Mapping[str, Vectors],
+    views: Mapping[str, Sequence[Vectors]],
     people: npt.NDArray[np.str_],
     *,
     far: float = FALSE_ACCEPTS,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Chosen:
-    """Return the threshold for `vectors` of development people, (N, D) by condition; `people` is (N,).
+    """Return the threshold for the `views` of `embed_conditions`, (N, D) each; `people` is (N,).
 
     Raises:
         DataError: fewer than `REGISTERED` people have a photo more than are registered.
@@ -96,23 +117,24 @@ def choose_threshold(
             f"need {REGISTERED} people with more than {ENROLLED} photos; received {len(able)}: add "
             "development people to splits.json, or photos of them"
         )
-    vectors = {**vectors, PASSAGE: pool_views([found for name, found in vectors.items() if name != CLEAN])}
+    looks = _looks(views)
     rng = np.random.default_rng(seed)
-    impostors: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in vectors}
-    genuine: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in vectors}
+    impostors: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in looks}
+    genuine: dict[str, list[npt.NDArray[np.floating]]] = {name: [] for name in looks}
     for _ in range(draws):
         six = np.sort(rng.choice(able, REGISTERED, replace=False))
         rows = [rng.permutation(np.flatnonzero(owner == who)) for who in six]
-        gallery = np.concatenate([r[:ENROLLED] for r in rows])
+        registered = looks[CLEAN][0][np.concatenate([r[:ENROLLED] for r in rows])]
         owners = np.repeat(np.arange(REGISTERED), ENROLLED)
         own = np.concatenate([r[ENROLLED:] for r in rows])
         slot = np.repeat(np.arange(REGISTERED), [len(r) - ENROLLED for r in rows])
         strangers = ~np.isin(owner, six)
-        for name, found in vectors.items():
-            registered = vectors[CLEAN][gallery]
-            impostors[name].append(template_scores(found[strangers], registered, owners).max(axis=1))
-            scores = template_scores(found[own], registered, owners)
-            genuine[name].append(np.where(scores.argmax(axis=1) == slot, scores.max(axis=1), -1.0))
+        for name, found in looks.items():
+            let_in = [template_scores(look[strangers], registered, owners).max(axis=1) for look in found]
+            impostors[name].append(np.max(let_in, axis=0))
+            scores = [template_scores(look[own], registered, owners) for look in found]
+            right = [np.where(one.argmax(axis=1) == slot, one.max(axis=1), -1.0) for one in scores]
+            genuine[name].append(np.max(right, axis=0))
     pooled = {name: np.concatenate(parts) for name, parts in impostors.items()}
     needed = {name: threshold_at(scores, far) for name, scores in pooled.items()}
     at = float(np.ceil(max(needed.values()) * 1e4) / 1e4)  # rounded up: the promise holds for what is written

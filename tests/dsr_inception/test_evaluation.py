@@ -21,24 +21,40 @@ if TYPE_CHECKING:
 DIM = 32
 
 
-def _conditions(spread: float) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.str_]]:
+def _conditions(spread: float) -> tuple[dict[str, list[npt.NDArray[np.float32]]], npt.NDArray[np.str_]]:
     rng = np.random.default_rng(3)
     centres = np.repeat(unit(rng.normal(0, 1, (40, DIM))), 6, axis=0)
     people = np.repeat([f"p{i:02d}" for i in range(40)], 6)
     noise = {name: spread * (1 + i) for i, name in enumerate(th.CONDITIONS)}
-    found = {k: unit(centres + rng.normal(0, s, centres.shape) / np.sqrt(DIM)) for k, s in noise.items()}
+    found = {
+        name: [
+            unit(centres + rng.normal(0, s, centres.shape) / np.sqrt(DIM))
+            for _ in range(th.WORN_VIEWS if name == th.WORN else 1)
+        ]
+        for name, s in noise.items()
+    }
     return found, people
 
 
 def test_threshold_holds_in_every_condition() -> None:
-    """The chosen threshold is the highest of the five, and none lets more than one in 200 in."""
+    """The chosen threshold is the highest of the seven, and none lets more than one in 200 in."""
     vectors, people = _conditions(0.4)
     chosen = th.choose_threshold(vectors, people, draws=40)
     assert pytest.approx(max(chosen.per_condition.values()), abs=1e-3) == chosen.threshold
-    assert {*th.CONDITIONS, "passage"} == set(chosen.per_condition)
+    assert {*th.CONDITIONS, th.PASSAGE, th.WORN_PASSAGE} == set(chosen.per_condition)
     assert all(share <= th.FALSE_ACCEPTS == 5e-3 for share in chosen.false_accepts.values())
     assert chosen.accepted["clean"] >= chosen.accepted["passage"] > chosen.accepted["dark_dust"] > 0.2
+    assert chosen.accepted[th.WORN_PASSAGE] > chosen.accepted[th.WORN]
     assert (40, 240) == (chosen.people, chosen.photos)
+
+
+def test_a_passage_that_is_judged_again_with_every_view_needs_a_higher_threshold() -> None:
+    """One name is enough: six looks at the first to the last pool let in more than one look at them all."""
+    views, people = _conditions(0.4)
+    chosen = th.choose_threshold(views, people, draws=40)
+    once = {**views, th.WORN: [th.pool_views(views[th.WORN])] * 3}
+    judged_once = th.choose_threshold(once, people, draws=40)
+    assert chosen.per_condition[th.WORN_PASSAGE] > judged_once.per_condition[th.WORN_PASSAGE]
 
 
 def test_threshold_is_reproducible_and_follows_the_impostors() -> None:
@@ -54,7 +70,7 @@ def test_threshold_needs_people_with_photos_to_spare() -> None:
     vectors, people = _conditions(0.5)
     few = people < "p03"
     with pytest.raises(DataError, match="need 6 people with more than 4 photos; received 3"):
-        th.choose_threshold({k: v[few] for k, v in vectors.items()}, people[few])
+        th.choose_threshold({k: [one[few] for one in v] for k, v in vectors.items()}, people[few])
 
 
 class _Detector:
