@@ -23,7 +23,7 @@ import itertools
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_app.errors import ConfigError
 from edge_app.records import Box
@@ -40,6 +40,16 @@ _OVERLAP: Final = 0.3
 _NS: Final = 1_000_000_000
 #: Beside a passage, a track may stand so long before an empty tunnel is called empty (seconds).
 _SLACK_S: Final = 1.0
+
+
+class Headcount(NamedTuple):
+    """One muster: seconds into the shot, who is truly inside, and what the box said with its bounds."""
+
+    at: float
+    true: int
+    said: int
+    low: int
+    high: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +111,7 @@ class Shot:
     strays: int = 0
     far_faces: Counter[str] = field(default_factory=Counter)
     covered_faces: Counter[str] = field(default_factory=Counter)
-    headcounts: list[tuple[float, int, int]] = field(default_factory=list)
+    headcounts: list[Headcount] = field(default_factory=list)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -282,7 +292,8 @@ class _Board:
             if body["kind"] == "muster":
                 at = (body["mono_ns"] - base_ns) / _NS
                 inside = sum(step for moment, step in ways if moment <= at)
-                self.shot.headcounts.append((round(at, 2), inside, int(body["headcount"])))
+                said, low, high = (int(body[key]) for key in ("headcount", "headcount_low", "headcount_high"))
+                self.shot.headcounts.append(Headcount(round(at, 2), inside, said, low, high))
 
 
 def _busy(truth: Truth, camera: str) -> list[tuple[float, float]]:

@@ -144,17 +144,16 @@ def stranger_figures(passages: Sequence[PassageSeen]) -> Figures:
 
 
 def headcount_figures(shots: Sequence[Shot]) -> Figures:
-    """Return in how many one-minute windows the last muster's count was exact, and the mean error."""
-    exact, errors = [], []
+    """Return how good the last muster of each one-minute window was, and the mean error of all."""
+    ends = []
     for shot in shots:
-        last: dict[int, tuple[int, int]] = {}
-        for at, true, said in shot.headcounts:
-            last[int(at // _WINDOW_S)] = (true, said)
-            errors.append(abs(true - said))
-        exact += [true == said for true, said in last.values()]
+        ends += list({int(one.at // _WINDOW_S): one for one in shot.headcounts}.values())
+    errors = [abs(one.true - one.said) for shot in shots for one in shot.headcounts]
     return {
-        "windows": len(exact),
-        "exact": _share(sum(exact), len(exact)),
+        "windows": len(ends),
+        "exact": _share(sum(one.true == one.said for one in ends), len(ends)),
+        "within": _share(sum(one.low <= one.true <= one.high for one in ends), len(ends)),
+        "too_small": _share(sum(one.said < one.true for one in ends), len(ends)),
         "mean_error": round(float(np.mean(errors)), 3) if errors else None,
         "musters": len(errors),
     }

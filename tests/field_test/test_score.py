@@ -208,21 +208,23 @@ def test_names_in_an_empty_tunnel_and_tracks_of_nobody_are_found() -> None:
 
 
 def test_the_headcount_is_held_against_who_went_in_and_came_out() -> None:
-    """Two go in, one comes out; the box is right in the first minute and one too high in the second."""
+    """Two go in, one comes out; the box is right in the first minute, and one too high in the second."""
     truth = truth_of(
         person(0, "P1", way="in", crossed_s=10.0), person(1, None, way="in", crossed_s=20.0), portal=True
     )
     truth.passages[2] = person(2, "P1", way="out", crossed_s=70.0)
 
     def muster(at: float, count: int) -> dict[str, Any]:
-        return {"seq": round(at), "kind": "muster", "headcount": count, "mono_ns": BASE_NS + round(at * 1e9)}
+        counted = {"headcount": count, "headcount_low": min(1, count), "headcount_high": count}
+        return {"seq": round(at), "kind": "muster", **counted, "mono_ns": BASE_NS + round(at * 1e9)}
 
     events = [muster(5, 0), muster(30, 1), muster(55, 2), muster(100, 2)]
     shot = score_shot("s", truth, trace_of(), events)
     heads = tables.figures([shot])["headcount"]
 
-    assert [(5.0, 0, 0), (30.0, 2, 1), (55.0, 2, 2), (100.0, 1, 2)] == shot.headcounts
+    assert [(5.0, 0, 0), (30.0, 2, 1), (55.0, 2, 2), (100.0, 1, 2)] == [one[:3] for one in shot.headcounts]
     assert (2, 0.5, 0.5) == (heads["windows"], heads["exact"]["share"], heads["mean_error"])
+    assert (1.0, 0.0) == (heads["within"]["share"], heads["too_small"]["share"])
 
 
 def test_figures_of_nothing_are_no_figures() -> None:
