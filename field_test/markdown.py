@@ -111,8 +111,8 @@ def _rest(found: Figures) -> str:
         f"tracks of nobody: {tracks['of_nobody']}, with a name: {tracks['of_nobody_named']}",
         f"names in {empty['frames']} empty frames: {empty['names']}",
         f"headcount exact in {percent(heads['exact'])} % of {heads['windows']} one-minute windows",
-        f"truth within the box's bounds in {percent(heads['within'])} % of them, above its headcount in "
-        + f"{percent(heads['too_small'])} %",
+        f"the truth lay within the box's bounds in {percent(heads['within'])} % of them",
+        f"the headcount was too small in {percent(heads['too_small'])} % of them",
         f"mean error of the headcount: {heads['mean_error']} over {heads['musters']} musters",
         f"not counted: small faces {rest['small_faces']}, covered faces {rest['covered_faces']}",
     )
