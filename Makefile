@@ -11,7 +11,7 @@ test-gpu:
 
 # models/ again from nothing: the recipes one after another, threshold, INT8 files.
 #   make weights DLIB=FOLDER MF=FOLDER_OR_TAR SPLITS=splits.json CONSENT=consent.json
-# Half a day on two cores; RECIPES=gpu BACKEND=jax is the run of the shipped weights, minutes on a GPU.
+# Half a day on two cores; RECIPES="gpu gpu_further" BACKEND=jax leads to the shipped weights, minutes on a GPU.
 # Called again after an interruption it goes on. MINUTES=1 PHOTOS=600, either or both, is a first look: so many
 # minutes a recipe, so many photos, everything into runs/first-look, and models/ stays as it is.
 FIRST_LOOK := $(MINUTES)$(PHOTOS)
