@@ -16,7 +16,9 @@ import numpy as np
 
 from benchmarks.research import data_or_word, embedded, parser_for
 from calibration.ash import coal_ash
+from dsr_inception.crops import aligned_crops
 from dsr_inception.datasets import PhotoSet, Splits
+from dsr_inception.embedders import unit
 from edge_app.embedding.recogniser import Recogniser
 from edge_app.faces.preprocess import align, landmarks_of_aligned
 from field_test.miner import Outfit, figure_from_face
@@ -68,16 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     photos, recogniser = PhotoSet(data, "celeba_train"), Recogniser.open(args.model)
     by_person = photos.by_person()
     able = [by_person[who] for who in sorted(Splits.load(data).celeba_development) if len(by_person[who]) > 2]  # noqa: PLR2004 - two register
-    heads = [[photos.read(photo) for photo in own[:3]] for own in able[:PEOPLE]]
-    plain = np.stack([[align(head, landmarks_of_aligned(head.shape[1])) for head in own] for own in heads])
-    known = embedded(recogniser, plain[:, 0]) + embedded(recogniser, plain[:, 1])
-    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    first, second, third = zip(*(own[:3] for own in able[:PEOPLE]), strict=True)
+    known = unit(sum(embedded(recogniser, aligned_crops(photos, some)) for some in (first, second)))
+    heads = [photos.read(photo) for photo in third]
     print(
         "| passes by | similarity, mean | at or above the threshold | nearest is right |\n|---|---|---|---|"
     )
     threshold, rng = recogniser.threshold, np.random.default_rng(0)
     for name, width, ash in (("bare-headed", 0, 0), *CASES):
-        crops = plain[:, 2] if not width else np.stack([dressed(own[2], width, ash, rng) for own in heads])
+        worn = [dressed(head, width, ash, rng) for head in heads] if width else None
+        crops = aligned_crops(photos, third) if worn is None else np.stack(worn)
         scores = embedded(recogniser, crops) @ known.T
         own = scores.diagonal()
         right = (scores.argmax(axis=1) == np.arange(len(own))).mean()

@@ -21,11 +21,13 @@ import cv2
 import numpy as np
 
 from benchmarks.handover import views_of
-from benchmarks.research import parser_for
+from benchmarks.research import embedded, parser_for
 from edge_app.embedding.recogniser import Recogniser
 from edge_app.faces.detect import FOLLOW_SCORE, CenterFace
 from edge_app.faces.preprocess import align
+from edge_app.identity.passage import pooled
 from field_test import assets
+from field_test.people import read_photo
 from field_test.truth import read_truth
 
 if TYPE_CHECKING:
@@ -47,18 +49,13 @@ def registered(folder: Path, detector: CenterFace, recogniser: Recogniser) -> di
     for person in sorted(folder.iterdir()):
         crops = []
         for path in sorted(person.iterdir()):
-            photo = np.asarray(cv2.imread(str(path)), np.uint8)
+            photo = read_photo(path)
             scale = min(1.0, _LONGEST / max(photo.shape))
             small = np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
             face = max(detector.detect(small), key=lambda one: one.box.area)
             crops.append(align(small, face.landmarks))
-        found[person.name] = _unit([one.vector for one in recogniser.embed(np.stack(crops))])
+        found[person.name] = pooled(list(embedded(recogniser, np.stack(crops))))
     return found
-
-
-def _unit(vectors: Sequence[Vector]) -> Vector:
-    total = np.sum(vectors, axis=0)
-    return np.asarray(total / np.linalg.norm(total), np.float32)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for passage, vectors in views.items():
             if len(vectors) < _LEAST:
                 continue
-            scores, who = templates @ _unit(vectors[:_MOST]), truth.passages[passage]
+            scores, who = templates @ pooled(vectors[:_MOST]), truth.passages[passage]
             if who.ref is None:
                 strangers.append(float(scores.max()))
             else:
