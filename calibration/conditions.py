@@ -221,8 +221,7 @@ class Severity:
 
 
 def _all(p: float, **changed: float) -> dict[str, float]:
-    """Return `p` for every effect but those in `changed`; the lamps' colour only where it is named."""
-    return {name: changed.get(name, 0 if name == lamp_colour.__name__ else p) for name in EFFECTS}
+    return {name: changed.get(name, p) for name in EFFECTS}
 
 
 SEVERITIES: Final[dict[str, Severity]] = {
@@ -231,12 +230,16 @@ SEVERITIES: Final[dict[str, Severity]] = {
         heavy_ash=0,
         effects=_all(0, tone=0.5, colour_cast=0.3, defocus=0.1, noise=0.15, compression=0.2),
     ),
-    "mild": Severity(light_ash=0.4, heavy_ash=0.1, effects=_all(0.06, tone=0.4, compression=0.15)),
-    "mine": Severity(light_ash=0.3, heavy_ash=0.5, effects=_all(0.13, tone=0.4, compression=0.2)),
+    "mild": Severity(
+        light_ash=0.4, heavy_ash=0.1, effects=_all(0.06, lamp_colour=0, tone=0.4, compression=0.15)
+    ),
+    "mine": Severity(
+        light_ash=0.3, heavy_ash=0.5, effects=_all(0.13, lamp_colour=0, tone=0.4, compression=0.2)
+    ),
     "dark_dust": Severity(
         light_ash=0.5,
         heavy_ash=0.2,
-        effects=_all(0.1, led_cone=0.5, backscatter=0.6, darkness=0.7, compression=0.4),
+        effects=_all(0.1, lamp_colour=0, led_cone=0.5, backscatter=0.6, darkness=0.7, compression=0.4),
     ),
     "miner": Severity(
         light_ash=0.33,
