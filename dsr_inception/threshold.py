@@ -22,6 +22,7 @@ import numpy as np
 from dsr_inception.crops import LEVELS, degraded_crops
 from dsr_inception.errors import DataError
 from dsr_inception.metrics import template_scores, threshold_at
+from edge_app.identity.evidence import VoteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +44,8 @@ CLEAN: Final = "clean"
 PASSAGE: Final = "passage"
 WORN_PASSAGE: Final = "miner's passage"
 WORN_VIEWS: Final = 6
-#: The views after which a passage is judged first, as `VoteOptions.min_views`.
-FIRST_LOOK: Final = 3
+#: The views after which a passage is judged first.
+FIRST_LOOK: Final = VoteOptions().min_views
 
 _log = logging.getLogger(__name__)
 
