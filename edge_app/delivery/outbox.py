@@ -272,9 +272,8 @@ class Outbox(Tables):
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            copy = open_database(new_file(self.path), max_mb=self._options.max_mb)
+            copy = self._new_database()
             with translated(self.path):
-                copy.execute("PRAGMA synchronous=OFF")  # the file is synchronised as a whole
                 self._db.backup(copy, pages=_EVICT_AT_ONCE, progress=lambda *_: self._alive(), sleep=0)
             copy.close()
             complete(self.path)
@@ -296,8 +295,7 @@ class Outbox(Tables):
         """
         with suppress(sqlite3.Error, AttributeError):
             self._db.close()
-        self._db = open_database(new_file(self.path), max_mb=self._options.max_mb)
-        self._db.execute("PRAGMA synchronous=OFF")  # the file is synchronised as a whole
+        self._db = self._new_database()
         wreck = Wreck(self.path)
         try:
             before = wreck.ask("SELECT sum(n) FROM tally")
@@ -321,6 +319,12 @@ class Outbox(Tables):
         self._open()
         self.next_seq = self._first_free(fresh=True)
         return kept
+
+    def _new_database(self) -> sqlite3.Connection:
+        """Return a database beside the path, whose file `complete` synchronises as a whole."""
+        database = open_database(new_file(self.path), max_mb=self._options.max_mb)
+        database.execute("PRAGMA synchronous=OFF")
+        return database
 
     def _never_again_below(self, seq: int) -> None:
         """Let numbers go on above `seq`, also if the rows that had the last ones are lost."""

@@ -435,6 +435,15 @@ def test_loss_that_was_not_told_yet_survives_the_next_damage(
     assert 1000 == kept + sum(loss.n or 0 for loss in losses)
 
 
+class PowerCutError(Exception):
+    """The machine stops here."""
+
+
+def cut(*_: Any) -> None:
+    """Stand in for a step before which the power goes."""
+    raise PowerCutError
+
+
 @pytest.mark.parametrize("step", ["salvaging", "complete", "moved"])
 def test_power_cut_while_salvaging_forgets_nothing(
     step: str,
@@ -449,12 +458,6 @@ def test_power_cut_while_salvaging_forgets_nothing(
 
     _filled(open_outbox, make_draft, 1000)
     _overwritten(tmp_path / "outbox.db", seed=3)
-
-    class PowerCutError(Exception):
-        """The machine stops here."""
-
-    def cut(*_: Any) -> None:
-        raise PowerCutError
 
     def moved(path: Path) -> None:
         salvage.quarantine(path)
@@ -523,12 +526,6 @@ def test_power_cut_while_putting_back_is_told_or_loses_nothing(
 ) -> None:
     """Before the copy is complete the rows are lost with the power, and told; after that none is."""
     from edge_app.delivery import outbox as module
-
-    class PowerCutError(Exception):
-        """The machine stops here."""
-
-    def cut(*_: Any) -> None:
-        raise PowerCutError
 
     outbox = open_outbox()
     outbox.append([make_draft() for _ in range(50)])
