@@ -208,7 +208,7 @@ def test_names_in_an_empty_tunnel_and_tracks_of_nobody_are_found() -> None:
 
 
 def test_the_headcount_is_held_against_who_went_in_and_came_out() -> None:
-    """Two go in, one comes out; the box is right in the first minute, and one too high in the second."""
+    """Two go in, one comes out; the box is right in the first minute and one too high in the second."""
     truth = truth_of(
         person(0, "P1", way="in", crossed_s=10.0), person(1, None, way="in", crossed_s=20.0), portal=True
     )
