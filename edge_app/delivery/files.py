@@ -42,6 +42,22 @@ class SequenceCeiling:
         if up_to <= self.value:
             return
         ceiling = up_to + _BLOCK
+        self._write(ceiling)
+
+    def lost(self) -> bool:
+        """Return whether somebody deleted the file."""
+        return self.value > 0 and file_id(self._path) is None
+
+    def restore(self) -> None:
+        """Write the file again where somebody deleted it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.lost():
+            self._write(self.value)
+
+    def _write(self, ceiling: int) -> None:
         write_durably(self._path, b"%d\n" % ceiling)
         self.value = ceiling
 
@@ -74,6 +90,15 @@ class Ballast:
                 os.posix_fallocate(descriptor, 0, _BALLAST_BYTES)
             finally:
                 os.close(descriptor)
+
+
+def file_id(file: Path | int) -> tuple[int, int] | None:
+    """Return the device and inode of a path or descriptor; None if there is no such file."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def has_room(folder: Path) -> bool:

@@ -1,7 +1,8 @@
 """One process owns an outbox: an advisory lock that the kernel drops when its holder dies.
 
 The lock is on a file beside the database (``flock``), so that a `kill -9` leaves nothing behind to
-clean up. The file holds the owner's process id, for the message to whoever comes second.
+clean up. The file holds the owner's process id, for the message to whoever comes second. Whoever deletes the
+file deletes the lock: the owner looks (`lost`) and locks again (`retake`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from edge_app.delivery.files import file_id
 from edge_app.errors import OutboxError, OutboxLocked
 
 _PAUSES_S: Final = (0.02, 0.05, 0.1)
@@ -26,22 +28,42 @@ class OutboxLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = lock_path(path)
+        self._outbox, self._path = path, lock_path(path)
+        self._fd = self._take()
+
+    def lost(self) -> bool:
+        """Return whether the file at the path is no longer the one that is locked."""
+        return file_id(self._path) != file_id(self._fd)
+
+    def retake(self) -> None:
+        """Lock the file at the path, where somebody deleted or replaced the one that is locked.
+
+        Raises:
+            OutboxLocked: somebody else has locked it meanwhile.
+            OutboxError: the lock file cannot be made.
+        """
+        if self.lost():
+            taken = self._take()
+            self.release()
+            self._fd = taken
+
+    def _take(self) -> int:
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OutboxError(
                 f"the outbox cannot be locked: {self._path}: {error.strerror}",
                 fix="make the folder writable for the daemon's user, or set delivery.outbox elsewhere",
             ) from error
-        if not _locked(self._fd):
-            os.close(self._fd)
+        if not _locked(descriptor):
+            os.close(descriptor)
             raise OutboxLocked(
-                f"the outbox {path} belongs to {_describe(owner(path))}",
+                f"the outbox {self._outbox} belongs to {_describe(owner(self._outbox))}",
                 fix="stop that process (systemctl stop dsr-edge), or give each daemon its own outbox",
             )
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        return descriptor
 
     def release(self) -> None:
         """Give the outbox free."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from edge_app.delivery.database import max_pages, open_database, transaction, translated
-from edge_app.delivery.files import Ballast, SequenceCeiling, has_room, sync_folder
+from edge_app.delivery.files import Ballast, SequenceCeiling, file_id, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
 from edge_app.delivery.salvage import Wreck, complete, new_file, settle
 from edge_app.delivery.tables import Tables
@@ -82,8 +82,7 @@ class Outbox(Tables):
 
     def _open(self) -> None:
         self._db = open_database(self.path, max_mb=self._options.max_mb)
-        found = self.path.stat()
-        self._identity = (found.st_dev, found.st_ino)
+        self._file_id = file_id(self.path)
 
     def close(self) -> None:
         """Close the database and give the lock free."""
@@ -251,27 +250,30 @@ class Outbox(Tables):
             self._never_again_below(self._ceiling.value)
 
     def taken_away(self) -> bool:
-        """Return whether the file at the path is no longer the one that is written to."""
+        """Return whether the file at the path, its lock or its sequence ceiling is no longer the one in use."""
         try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return True
+            return self._lock.lost() or self._ceiling.lost() or file_id(self.path) != self._file_id
         except OSError:  # cannot be known: not to be acted upon
             return False
-        return (found.st_dev, found.st_ino) != self._identity
 
     def put_back(self) -> None:
-        """Write all that waits to the path again, where somebody deleted or replaced the file.
+        """Lock again, and write all that waits to the path again, where somebody deleted or replaced a file.
 
         The open file still holds every row, but vanishes with this process. Another file at the path is set
         aside like a damaged one. If the power goes meanwhile, the next start finds the complete copy or none.
 
         Raises:
-            OutboxError: the folder or the new file cannot be written; the open one is still in use.
+            OutboxLocked: another process has taken the path meanwhile; the open file is still in use.
+            OutboxError: the folder or a file cannot be written; the open one is still in use.
             OutboxFull: there is no room for it.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.retake()
+            self._ceiling.restore()
+            self._ballast.restore()
+            if file_id(self.path) == self._file_id:
+                return
             copy = self._new_database()
             with translated(self.path):
                 self._db.backup(copy, pages=_EVICT_AT_ONCE, progress=lambda *_: self._alive(), sleep=0)

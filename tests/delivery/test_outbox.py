@@ -516,6 +516,62 @@ def test_file_replaced_under_the_daemon_is_set_aside(
     assert b"an older copy" == (tmp_path / "outbox.db.corrupt-1").read_bytes()
 
 
+def test_everything_deleted_under_the_daemon_is_put_back_and_locked(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """``rm outbox.db*`` takes lock, numbers and ballast as well: without them a second daemon could start."""
+    outbox = open_outbox()
+    outbox.append([make_draft() for _ in range(3)])
+    there = {file.name for file in tmp_path.iterdir()}
+    for file in tmp_path.glob("outbox.db*"):
+        file.unlink()
+    assert outbox.taken_away()
+    outbox.put_back()
+    assert not outbox.taken_away()
+    assert there == {file.name for file in tmp_path.iterdir()}
+    with pytest.raises(OutboxLocked, match=f"process {os.getpid()}"):
+        open_outbox()
+    outbox.close()
+    assert [1, 2, 3] == numbers(open_outbox(), 3)
+
+
+@pytest.mark.parametrize("beside", ["lock", "seq"])
+def test_small_file_deleted_alone_is_put_back(
+    beside: str, open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """The database stays the one it was."""
+    outbox = open_outbox()
+    outbox.append([make_draft()])
+    before, file = (tmp_path / "outbox.db").stat().st_ino, tmp_path / f"outbox.db.{beside}"
+    content = file.read_bytes()
+    file.unlink()
+    assert outbox.taken_away()
+    outbox.put_back()
+    assert content == file.read_bytes()
+    assert before == (tmp_path / "outbox.db").stat().st_ino
+    with pytest.raises(OutboxLocked):
+        open_outbox()
+
+
+def test_path_that_another_daemon_has_taken_meanwhile_is_left_to_it(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """It is said whose it is; once that one has gone, ours is put back, and theirs is kept beside."""
+    outbox = open_outbox()
+    outbox.append([make_draft() for _ in range(3)])
+    for file in tmp_path.glob("outbox.db*"):
+        file.unlink()
+    other = open_outbox()
+    other.append([make_draft()])
+    with pytest.raises(OutboxLocked, match=f"process {os.getpid()}"):
+        outbox.put_back()
+    assert [1] == numbers(other, 3)
+    other.close()
+    outbox.put_back()
+    assert [1, 2, 3] == numbers(outbox, 3)
+    assert (tmp_path / "outbox.db.corrupt-1").exists()
+
+
 @pytest.mark.parametrize("step", ["complete", "settle"])
 def test_power_cut_while_putting_back_is_told_or_loses_nothing(
     step: str,
