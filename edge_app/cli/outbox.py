@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge_app.cli.parsers import SubParsers
 
 _NAMES: Final = ("alarm", "presence", "sighting", "health")
+_DIGITS: Final = 9
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -29,11 +30,11 @@ def add_parser(subparsers: SubParsers) -> None:
     status = verbs.add_parser("status", help="how many events wait, of which priority, and what was lost")
     status.add_argument("--json", action="store_true", help="print JSON")
     peek = verbs.add_parser("peek", help="print the oldest events that wait")
-    peek.add_argument("--limit", type=int, default=10, help="how many (default: 10)")
+    peek.add_argument("--limit", type=_at_least_one, default=10, help="how many (default: 10)")
     export = verbs.add_parser(
         "export", help="write all events that wait as JSON lines, without removing them"
     )
-    export.add_argument("--out", type=Path, required=True, help="file to write")
+    export.add_argument("--out", type=Path, required=True, help="a new file; never overwritten")
     drain = verbs.add_parser("drain", help="deliver what waits now, unthrottled (the daemon must be stopped)")
     drain.add_argument("--timeout", type=float, default=600.0, help="seconds at most (default: 600)")
     purge = verbs.add_parser(
@@ -58,6 +59,15 @@ def run(args: argparse.Namespace) -> int:
     return int(args.work(args, delivery_options(load_config(args.config))))
 
 
+def _at_least_one(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or not 0 < int(text[:_DIGITS]) or len(text) > _DIGITS:
+        msg = f"{text:.40} is not a number from 1 to {'9' * _DIGITS}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _status(args: argparse.Namespace, options: Any) -> int:
     from edge_app.delivery.database import open_for_reading, translated
     from edge_app.delivery.lock import is_owned, owner
@@ -67,7 +77,9 @@ def _status(args: argparse.Namespace, options: Any) -> int:
     with translated(path):
         tally = connection.execute("SELECT priority, n, bytes FROM tally ORDER BY priority").fetchall()
         parked = connection.execute("SELECT count(*) FROM outbox WHERE parked IS NOT NULL").fetchone()[0]
-        lost = connection.execute("SELECT coalesce(sum(n), 0), count(*) FROM loss").fetchone()
+        lost, losses, unknown = connection.execute(
+            "SELECT coalesce(sum(n), 0), count(*), count(*) - count(n) FROM loss"
+        ).fetchone()
         alarms = [row[0] for row in connection.execute("SELECT id FROM alarm WHERE body IS NOT NULL")]
     connection.close()
     found: dict[str, Any] = {
@@ -76,8 +88,9 @@ def _status(args: argparse.Namespace, options: Any) -> int:
         "waiting": {_NAMES[priority]: n for priority, n, _ in tally},
         "bytes": sum(size for _, _, size in tally),
         "parked": parked,
-        "lost": lost[0],
-        "losses": lost[1],
+        "lost": lost,
+        "losses": losses,
+        "losses_of_unknown_size": unknown,
         "standing_alarms": alarms,
     }
     if args.json:
@@ -89,7 +102,9 @@ def _status(args: argparse.Namespace, options: Any) -> int:
     )
     for name, n in found["waiting"].items():
         print(f"  {name:10} {n:10,} waiting")
-    print(f"  {found['bytes'] / 1e6:.1f} MB; {parked} parked; {lost[0]} lost in {lost[1]} losses")
+    of_these = f" ({unknown} of unknown size)" if unknown else ""
+    print(f"  {found['bytes'] / 1e6:.1f} MB; {parked} parked")
+    print(f"  losses: {losses}{of_these}, {'at least ' if unknown else ''}{lost} events")
     print(f"  standing alarms: {', '.join(alarms) or 'none'}")
     return 0
 
@@ -101,7 +116,7 @@ def _peek(args: argparse.Namespace, options: Any) -> int:
     connection = open_for_reading(path)
     with translated(path):
         rows = connection.execute(
-            "SELECT body, parked FROM outbox ORDER BY seq LIMIT ?", (max(0, args.limit),)
+            "SELECT body, parked FROM outbox ORDER BY seq LIMIT ?", (args.limit,)
         )
         for body, parked in rows:
             print(body.decode("utf-8") + (f"   parked: {parked}" if parked else ""))
@@ -114,15 +129,19 @@ def _export(args: argparse.Namespace, options: Any) -> int:
 
     path = options.outbox.path
     connection = open_for_reading(path)
-    count = 0
+    count, begun = 0, False
     try:
-        with translated(path), args.out.open("wb") as file:
+        with translated(path), args.out.open("xb") as file:
+            begun = True
             for (body,) in connection.execute("SELECT body FROM outbox ORDER BY seq"):
                 file.write(body + b"\n")
                 count += 1
     except OSError as error:
+        if begun:
+            args.out.unlink()
         raise ConfigError(
-            f"{args.out} cannot be written: {error.strerror}", fix="choose another --out"
+            f"{args.out} cannot be written: {error.strerror}",
+            fix="name a file that does not exist yet, where there is room for it",
         ) from error
     finally:
         connection.close()

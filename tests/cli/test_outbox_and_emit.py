@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +173,61 @@ def test_outbox_can_be_looked_into_beside_its_owner(
     )
     delivery.stop()
     assert None is status_of(path, capsys)["owner"]
+
+
+@pytest.mark.parametrize("name", ["state/outbox.db", "box.yaml", "state/outbox.db.lock"])
+def test_export_writes_over_nothing(
+    name: str, config: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Least of all over the outbox itself, whose events would be gone."""
+    path = config(free_port())
+    record(path, 3)
+    before = (tmp_path / name).read_bytes()
+    assert 2 == main(["outbox", "export", "--out", str(tmp_path / name), "--config", str(path)])
+    assert "File exists\n  fix: name a file that does not exist yet" in capsys.readouterr().err
+    assert before == (tmp_path / name).read_bytes()
+    assert 3 == status_of(path, capsys)["waiting"]["health"]
+
+
+def test_export_that_failed_leaves_no_half_a_file(
+    config: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor fills the disk with it: here the files of this process may have 48 kilobytes."""
+    path = config(free_port())
+    record(path, 300)
+    out = tmp_path / "events.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (49_152, limits[1]))
+    try:
+        assert 2 == main(["outbox", "export", "--out", str(out), "--config", str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert "File too large" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "9" * 40])
+def test_peek_wants_a_number_it_can_count_to(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a traceback nor nothing at all."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["outbox", "peek", "--limit", limit])
+    assert "is not a number from 1 to 999999999" in capsys.readouterr().err
+
+
+def test_status_does_not_call_an_unknown_loss_none(
+    config: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file was deleted while the box was off: how many waited in it, nobody knows."""
+    path = config(free_port())
+    record(path, 3)
+    (tmp_path / "state/outbox.db").unlink()
+    record(path, 1)
+    found = status_of(path, capsys)
+    assert (0, 1, 1) == (found["lost"], found["losses"], found["losses_of_unknown_size"])
+    assert 0 == main(["outbox", "status", "--config", str(path)])
+    assert "losses: 1 (1 of unknown size), at least 0 events" in capsys.readouterr().out
 
 
 @pytest.mark.mosquitto
