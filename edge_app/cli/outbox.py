@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _at_least_one(text: str) -> int:
     import argparse
 
-    if not text.isdecimal() or not 0 < int(text[:_DIGITS]) or len(text) > _DIGITS:
+    if not text.isdecimal() or len(text) > _DIGITS or int(text) == 0:
         msg = f"{text:.40} is not a number from 1 to {'9' * _DIGITS}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
@@ -115,9 +115,7 @@ def _peek(args: argparse.Namespace, options: Any) -> int:
     path = options.outbox.path
     connection = open_for_reading(path)
     with translated(path):
-        rows = connection.execute(
-            "SELECT body, parked FROM outbox ORDER BY seq LIMIT ?", (args.limit,)
-        )
+        rows = connection.execute("SELECT body, parked FROM outbox ORDER BY seq LIMIT ?", (args.limit,))
         for body, parked in rows:
             print(body.decode("utf-8") + (f"   parked: {parked}" if parked else ""))
     connection.close()

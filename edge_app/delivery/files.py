@@ -95,7 +95,7 @@ class Ballast:
 def file_id(file: Path | int) -> tuple[int, int] | None:
     """Return the device and inode of a path or descriptor; None if there is no such file."""
     try:
-        found = os.stat(file)
+        found = os.fstat(file) if isinstance(file, int) else file.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

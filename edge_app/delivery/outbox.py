@@ -250,7 +250,7 @@ class Outbox(Tables):
             self._never_again_below(self._ceiling.value)
 
     def taken_away(self) -> bool:
-        """Return whether the file at the path, its lock or its sequence ceiling is no longer the one in use."""
+        """Return whether the file at the path, its lock or its sequence ceiling is gone or another."""
         try:
             return self._lock.lost() or self._ceiling.lost() or file_id(self.path) != self._file_id
         except OSError:  # cannot be known: not to be acted upon
