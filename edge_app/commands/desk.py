@@ -2,7 +2,9 @@
 
 The delivery thread only lays messages down here. An authentic command is answered on the response
 topic and recorded as an event, also when it is refused; whatever nobody known has signed is counted,
-told in an event at most once a minute, and never answered: the desk is no echo for strangers.
+told in an event at most once a minute, and never answered: the desk is no echo for strangers. Nor for
+recordings: whoever has overheard an authentic command can send it again as often as he likes, so a refusal
+is answered once a minute for the same command, and ten times a minute in all; beyond that it is counted too.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _LOG = structlog.get_logger(__name__)
 _WAITING: Final = 64
 _TELL_EVERY_NS: Final = 60_000_000_000
+_REFUSALS: Final = 10
 _LOOK_S: Final = 1.0
 _TEXT: Final = 200
 
@@ -54,19 +57,29 @@ class Arrival:
 
 @dataclass(slots=True)
 class DeskStatus:
-    """Counts since the start: commands obeyed, failed, refused by reason; strangers, messages not read."""
+    """Counts since the start: commands obeyed, failed, refused by reason.
+
+    Of the refused ones nobody was told singly: `strangers`, authentic ones sent again and again (`repeats`),
+    and what did not fit on the desk (`overflowed`).
+    """
 
     done: int = 0
     failed: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refusals: int = 0
     strangers: int = 0
+    repeats: int = 0
     overflowed: int = 0
 
     def counts(self) -> dict[str, int]:
         """Return them as numbers of the box's health; any thread."""
         refused = self.refusals + self.overflowed
         return {"commands_done": self.done, "commands_failed": self.failed, "commands_refused": refused}
+
+    @property
+    def untold(self) -> int:
+        """How many of the refused were told of in numbers only."""
+        return self.strangers + self.repeats + self.overflowed
 
 
 class CommandDesk:
@@ -104,6 +117,7 @@ class CommandDesk:
         self._answer = answer
         self._submit = submit
         self._inbox: queue.Queue[Arrival | None] = queue.Queue(_WAITING)
+        self._answered: dict[tuple[str, int, str], int] = {}
         self._told = 0
         self._told_ns: int | None = None
         self.status = DeskStatus()
@@ -200,9 +214,20 @@ class CommandDesk:
         self.status.refused[reason] = self.status.refused.get(reason, 0) + 1
         if command is None:
             self.status.strangers += 1
+        elif not self._may_answer((command.key.id, command.counter, reason)):
+            self.status.repeats += 1
         else:
             _LOG.warning("command_refused", verb=command.verb, key=command.key.name, reason=reason)
             self._say(arrival, command, "refused", reason, {})
+
+    def _may_answer(self, refusal: tuple[str, int, str]) -> bool:
+        """Return whether this refusal is to be answered: not the same twice in a minute, nor ten others."""
+        now = self._clock.mono_ns()
+        self._answered = {one: at for one, at in self._answered.items() if now - at < _TELL_EVERY_NS}
+        if refusal in self._answered or len(self._answered) >= _REFUSALS:
+            return False
+        self._answered[refusal] = now
+        return True
 
     def _say(
         self, arrival: Arrival, command: Command, outcome: str, reason: str | None, data: Mapping[str, Any]
@@ -240,8 +265,8 @@ class CommandDesk:
         return own if foreign or not all(map(NAME.fullmatch, levels)) else str(wish)
 
     def _tell_refusals(self) -> None:
-        """Record how many messages nobody known had signed, at most once a minute."""
-        now, refused = self._clock.mono_ns(), self.status.strangers + self.status.overflowed
+        """Record how many messages were refused without an answer, at most once a minute."""
+        now, refused = self._clock.mono_ns(), self.status.untold
         if refused == self._told or (self._told_ns is not None and now - self._told_ns < _TELL_EVERY_NS):
             return
         new, self._told, self._told_ns = refused - self._told, refused, now

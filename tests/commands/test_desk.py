@@ -48,6 +48,34 @@ def test_a_replay_is_refused_answered_and_not_obeyed(office: Office, signer: Sig
     assert {"replayed": 2} == office.desk.status.refused
 
 
+def test_a_recording_played_again_and_again_is_counted_and_answered_once_a_minute(
+    office: Office, signer: Signer, clock: StoppedClock
+) -> None:
+    """Whoever overheard one command must not fill the box's outbox with it."""
+    command = signer.command(counter=5)
+    for _ in range(1000):
+        office.take(command)
+    clock.sleep(61)
+    office.take(command)
+    office.take(command)
+
+    assert ["done", "refused", "refused"] == [answer["outcome"] for _, answer, _ in office.answers]
+    told = [event.data["reason"] for event in office.events if event.data["verb"] == "none"]
+    assert ["1 refused; since the start: replayed 2", "997 refused"] == [told[0], str(told[1])[:11]]
+    assert {"replayed": 1001} == office.desk.status.refused
+
+
+def test_many_recordings_are_answered_ten_a_minute(office: Office, signer: Signer) -> None:
+    """And a new command is obeyed and answered all the same."""
+    for counter in range(100, 0, -1):
+        office.take(signer.command(counter=counter))
+    office.take(signer.command(counter=101))
+
+    assert ["done", *["refused"] * 10, "done"] == [answer["outcome"] for _, answer, _ in office.answers]
+    assert {"replayed": 99} == office.desk.status.refused
+    assert 89 == office.desk.status.repeats
+
+
 def test_the_counter_is_on_disk_before_the_verb_begins(
     tmp_path: Path, office: Office, signer: Signer
 ) -> None:
