@@ -68,11 +68,13 @@ class AccessError(DsrError):
         if not error.filename:
             return cls(what, fix="see docs/troubleshooting.md")
         path = Path(str(error.filename))
-        return cls(f"{path} cannot be used: {what}", fix=_way_in(path, error.errno))
+        return cls(f"{path} cannot be used: {what}", fix=remedy(error, path))
 
 
-def _way_in(path: Path, number: int | None) -> str:
-    if number == errno.ENOSPC:
+def remedy(error: OSError, path: Path) -> str:
+    """Return what to do about `error` of the operating system at `path`."""
+    number = error.errno
+    if number in {errno.ENOSPC, errno.EDQUOT}:
         return "free space on its disk"
     if number == errno.EROFS:
         return "its disk is mounted read-only: mount it writable, and look into the system's log for why"

@@ -36,6 +36,7 @@ def measured(
         connects=courier.connects,
         last_error=committer.last_error or courier.last_error,
         silent=courier.silent(now),
+        uncommitted=committer.waiting,
     )
 
 

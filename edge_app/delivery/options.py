@@ -165,7 +165,8 @@ class DeliveryStatus:
 
     `backlog` are events committed and not yet delivered, by priority; `oldest_ns` is the monotonic time
     of the oldest of them that was recorded in this boot. `silent` names required consumers that owe
-    receipts and for how many seconds they have sent none.
+    receipts and for how many seconds they have sent none. `uncommitted` events are in memory only: for a
+    moment each, and for longer while the disk takes nothing.
     """
 
     connected: bool
@@ -183,6 +184,7 @@ class DeliveryStatus:
     connects: int
     last_error: str | None
     silent: dict[str, float] = field(default_factory=_default)
+    uncommitted: int = 0
 
     @property
     def waiting(self) -> int:

@@ -98,6 +98,7 @@ def state_document(
             "model_sha": context.model_sha,
             "gallery_version": context.gallery_version,
             "backlog": {"alarm": alarm, "presence": presence, "sighting": sighting, "health": health},
+            "uncommitted": status.uncommitted,
             "oldest_age_s": status.oldest_age_s,
             "lost": status.lost,
             "parked": status.parked,

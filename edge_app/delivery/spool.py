@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from edge_app.delivery.files import write_durably
-from edge_app.errors import OutboxError
+from edge_app.errors import OutboxError, remedy
 from edge_app.records import Event
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def put(outbox: Path, event: Event, *, event_id: UUID) -> Path:
     except OSError as error:
         raise OutboxError(
             f"{path} cannot be written: {error.strerror}",
-            fix="run as the daemon's user (sudo -u dsr-edge ...)",
+            fix=remedy(error, path),
         ) from error
     return path
 

@@ -18,6 +18,7 @@ from edge_app.delivery.link import Ack, LinkDown, LinkUp, Message
 from edge_app.delivery.measure import measured
 from edge_app.delivery.options import DeliveryStatus
 from edge_app.delivery.retained import gone_document, muster_document, state_document
+from edge_app.delivery.room import ALARM_ID, RoomAlarm
 from edge_app.delivery.spool import take
 from edge_app.delivery.timefix import TimeFixer, wall_at
 from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
@@ -116,6 +117,8 @@ class Worker:
         self._on_message = on_message
         known = outbox.note_boot(draft.context.boot, None)
         self._fixer = TimeFixer(clock=clock, known_ms=known)
+        stands = any(alarm.id == ALARM_ID and alarm.body for alarm in outbox.alarms())
+        self._disk = RoomAlarm(outbox.path.parent, stands=stands)
         self._muster: PresenceSnapshot | None = None
         self._muster_at = self._tick_at = self._slow_at = self._state_at = self._file_due = 0
         self._told: dict[str, float] = {}
@@ -213,6 +216,9 @@ class Worker:
         self._spool(now)
         if now >= self._file_due:
             self._keep_file(now)
+        if (full := self._disk.check(now)) is not None:
+            _LOG.warning("disk_full", alarm=full.data["alarm"], folder=str(self._outbox.path.parent))
+            self._committer.add(Submission(draft=self._draft(full), counted=False))
         if (fix := self._fixer.check()) is not None:
             self._committer.add(Submission(draft=self._draft(fix), counted=False))
             self._outbox.note_boot(self._draft.context.boot, self._fixer.offset_ms)

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from edge_app.errors import ConfigError
+from edge_app.errors import ConfigError, remedy
 from edge_app.records import NAME, PERSON_REF
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def put(ledger: Path, correction: Correction) -> Path:
     except OSError as error:
         raise ConfigError(
             f"{folder / name} cannot be written: {error.strerror}",
-            fix="run as the daemon's user (sudo -u dsr-edge ...)",
+            fix=remedy(error, folder),
         ) from error
     return folder / name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -34,10 +35,13 @@ def check_disk(config: Config) -> Iterator[Finding]:
     try:
         sync_ms = _write_test(folder)
     except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         yield fail(
             DISK,
             f"cannot write into {folder} ({error.strerror})",
-            fix="mount it writable and give it to the daemon's user: "
+            fix=f"free space: du -xh {folder} | sort -h | tail"
+            if full
+            else "mount it writable and give it to the daemon's user: "
             "systemd-tmpfiles --create dsr-edge.conf; then run doctor as that user: sudo -u dsr-edge",
         )
         return

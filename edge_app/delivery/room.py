@@ -1,0 +1,44 @@
+"""When the disk of the outbox is nearly full: an alarm, raised while it can still be stored and sent.
+
+Below `ALARM_BYTES` free the alarm ``disk_full`` is raised; it is cleared at twice as much, so that a log that
+grows and is rotated does not make it flicker. On a disk that fills up further, the least important and oldest
+events are given up (`outbox`), and an alarm is the last of these.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from edge_app.records import Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALARM_ID: Final = "disk_full"
+ALARM_BYTES: Final = 16 << 20
+
+
+class RoomAlarm:
+    """The alarm about the disk of `folder`; `stands` if an earlier run raised it and did not clear it."""
+
+    def __init__(self, folder: Path, *, stands: bool) -> None:
+        self._folder = folder
+        self._stands = stands
+        self._since_ns: int | None = None
+
+    def check(self, now_ns: int) -> Event | None:
+        """Return the event by which the alarm is raised or cleared, if it is; `now_ns` is monotonic."""
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:  # another fault, told by others
+            return None
+        low = disk.f_bavail * disk.f_frsize < (2 * ALARM_BYTES if self._stands else ALARM_BYTES)
+        if low == self._stands:
+            return None
+        self._stands = low
+        if low or self._since_ns is None:
+            self._since_ns = now_ns
+        state = "active" if low else "cleared"
+        alarm = {"id": ALARM_ID, "state": state, "since_ns": self._since_ns}
+        return Event(kind="alarm", mono_ns=now_ns, data={"reason": ALARM_ID, "alarm": alarm})
