@@ -41,16 +41,18 @@ _RECEIPTS_AFTER_NS: Final = 10_000_000
 _TOPIC_OVERHEAD: Final = 256
 _SOON_NS: Final = 5_000_000
 _TOKEN_BYTES: Final = 8
+_LET_WRITE: Final = "let the box write there in the broker's access list: docs/deployment.md, section 7"
 
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    """One message without PUBACK: a row, a retained topic, or a cleared alarm's."""
+    """One message without PUBACK: a row, a retained topic, an alarm, or an answer (payload, correlation)."""
 
     at: int
     row: Row | None = None
     topic: str = ""
     alarm: StandingAlarm | None = None
+    answer: tuple[bytes, bytes | None] | None = None
 
 
 class Courier:
@@ -295,7 +297,8 @@ class Courier:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             if correlation is not None:
                 properties.CorrelationData = correlation
-            self._send(topic, payload, _UnderWay(at=now, topic=topic), properties=properties)
+            way = _UnderWay(at=now, topic=topic, answer=(payload, correlation))
+            self._send(topic, payload, way, properties=properties)
         while self._free > 0 and (waiting := self._retained.next()) is not None:
             topic, payload = waiting
             if not self._send(topic, payload, _UnderWay(at=now, topic=topic), retain=True):
@@ -358,8 +361,19 @@ class Courier:
     def _refused(self, way: _UnderWay, code: int) -> None:
         topic = way.topic or "an alarm" if way.row is None else self._topics.event(way.row.kind)
         self.last_error = f"{topic}: broker refused: {meaning(code)}"
+        if way.answer is not None:
+            self._answer_refused(way.topic, way.answer, code)
+            return
         if way.row is None:
-            _LOG.error("retained_refused", topic=topic, reason=meaning(code))
+            _LOG.error("retained_refused", topic=topic, reason=meaning(code), fix=_LET_WRITE)
             return
         self.flush_deletes(force=True)
         self._parking.refused(way.row, code)
+
+    def _answer_refused(self, topic: str, answer: tuple[bytes, bytes | None], code: int) -> None:
+        """Answer on the box's own topic: the broker does not let it write to the one that was asked for."""
+        own = self._topics.responses
+        to = None if topic == own else own
+        _LOG.error("answer_refused", topic=topic, reason=meaning(code), answered_on=to, fix=_LET_WRITE)
+        if to is not None:
+            self._once.append((to, *answer))

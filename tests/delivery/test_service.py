@@ -375,6 +375,22 @@ def test_denied_events_are_parked_and_others_go(
     late.close()
 
 
+def test_answer_that_the_broker_denies_goes_to_the_boxs_own_topic(
+    mosquitto: Broker, deliver: Deliver, tmp_path: Path
+) -> None:
+    """Whoever asked may have named a topic that the access list does not give to the box."""
+    broker = mosquitto(*_acl(tmp_path, deny="mine/north/room/resp"))
+    watcher = Watcher(broker.port, topic="mine/#")
+    delivery = deliver(broker.port)
+    wait_until(lambda: delivery.status().connected, what="connection")
+    delivery.answer("mine/north/room/resp", b"42", b"7")
+    wait_until(lambda: watcher.last("cmd/resp") is not None, what="the answer")
+    assert b"42" == watcher.last("cmd/resp").payload
+    refused = "mine/north/room/resp: broker refused: Not authorized"
+    wait_until(lambda: refused in str(delivery.status().last_error), what="the reason")
+    watcher.close()
+
+
 def test_what_comes_after_a_denied_event_waits_behind_it(
     mosquitto: Broker, deliver: Deliver, event: Events, tmp_path: Path
 ) -> None:
