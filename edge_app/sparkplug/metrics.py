@@ -71,6 +71,16 @@ DEVICE_METRICS: Final = (
     ("Sighting/Track", DataType.STRING, "the track that was judged"),
 )
 
+#: What drifts all the time is told again when it has changed by this share of what was told last; the birth
+#: certificates have it exactly.
+DEADBANDS: Final = {
+    "Delivery/Backlog": 0.1,
+    "Delivery/Oldest Age": 0.1,
+    "Health/Temperature": 0.02,
+    "Health/Disk Free": 0.02,
+    "Health/Memory": 0.02,
+}
+
 #: A camera that is blind for one of these reasons is still connected; for any other it is lost.
 _STILL_THERE: Final = frozenset({"dark", "frozen"})
 

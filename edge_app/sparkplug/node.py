@@ -14,6 +14,7 @@ from edge_app.delivery.timefix import wall_at
 from edge_app.sparkplug.codec import DataType, Metric, encode
 from edge_app.sparkplug.metrics import (
     BDSEQ,
+    DEADBANDS,
     DEVICE_METRICS,
     DEVICE_REBIRTH,
     NODE_METRICS,
@@ -46,13 +47,21 @@ class Outgoing:
 
 @dataclass(slots=True)
 class _Cell:
-    """A metric with its value as of `mono_ns`."""
+    """A metric with its value as of `mono_ns`, and the value that was told last."""
 
     name: str
     datatype: DataType
     alias: int | None
     value: Value
     mono_ns: int
+    told: Value = None
+
+    def is_news(self) -> bool:
+        """Return whether the value is another than the one that was told, by more than its dead band."""
+        band, now, told = DEADBANDS.get(self.name), self.value, self.told
+        if band is None or not isinstance(now, (int, float)) or not isinstance(told, (int, float)) or not now:
+            return now != told
+        return abs(now - told) > band * abs(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +140,10 @@ class EdgeNode:
         self.born = False
 
     def _certificate(self, device: str | None) -> Outgoing:
-        metrics = [
-            self._metric(cell, cell.value, cell.mono_ns, name=cell.name)
-            for cell in self._cells[device].values()
-        ]
+        metrics = []
+        for cell in self._cells[device].values():
+            cell.told = cell.value
+            metrics.append(self._metric(cell, cell.value, cell.mono_ns, name=cell.name))
         return self._outgoing("BIRTH", device, metrics)
 
     # -- data ----------------------------------------------------------------------------------------
@@ -186,14 +195,16 @@ class EdgeNode:
         return False
 
     def _take(self, change: Change) -> _Past | None:
-        """Store the values that differ; return them, None if none does."""
+        """Store the values that differ; return those that are news, None if none is."""
         cells = self._cells[change.device]
         differing = []
         for name, value in change.values.items():
             cell = cells[name]
             if cell.value != value:
                 cell.value, cell.mono_ns = value, change.mono_ns
-                differing.append((cell, value))
+                if cell.is_news():
+                    cell.told = value
+                    differing.append((cell, value))
         return _Past(change.mono_ns, tuple(differing)) if differing else None
 
     def _remember(self, device: str | None, past: _Past) -> None:

@@ -349,6 +349,20 @@ def test_an_unknown_camera_is_not_reported(node: EdgeNode) -> None:
     assert [] == node.apply(change("cam9", 0, Sighting_Count=1))
 
 
+def test_what_drifts_is_told_again_when_it_has_changed_by_its_dead_band(node: EdgeNode) -> None:
+    """Free megabytes differ every five seconds: a day without a host was full of them."""
+    told = []
+    node.birth(0)
+    for second, free in enumerate((1000, 999, 990, 981, 979, 978, 960, 0, 1)):
+        told += read(node.apply(Change(None, int(second * 1e9), {"Health/Disk Free": free})))
+    assert [1000, 979, 0, 1] == [one.payload.metrics[0].long_value for one in told]
+    node.apply(Change(None, 10**10, {"Health/Disk Free": None}))
+    node.apply(Change(None, 10**10, {"Health/Disk Free": 500}))
+    assert [] == node.apply(Change(None, 10**10, {"Health/Disk Free": 495}))
+    (born, *_) = read(node.birth(1))
+    assert 495 == metrics(born)["Health/Disk Free"].long_value
+
+
 def test_a_command_finds_a_metric_by_name_or_alias(node: EdgeNode) -> None:
     """And no other, whatever it asks for."""
     alias = metrics(read(node.birth(0))[1])["Device Control/Rebirth"].alias
