@@ -170,8 +170,10 @@ class BoxVerbs:
                 raise VerbFailed("remove names a reference")
             done = json.loads(self._program("people", "remove", ref, "--json"))
             return {**done, "note": f"gallery: removed {ref}; version {done['version']}"}
-        if not isinstance(bundle, str) or not _BUNDLE.fullmatch(bundle) or bundle.startswith("-"):
+        if bundle is None:
             raise VerbFailed("give remove (a reference), or bundle (a file's name) and sha256")
+        if not isinstance(bundle, str) or not _BUNDLE.fullmatch(bundle) or bundle.startswith("-"):
+            raise VerbFailed("bundle names a file in gallery.bundles, without a path: letters, digits, - _ .")
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or "remove" in args:
             raise VerbFailed("a bundle is named by its file and its sha256: 64 hexadecimal digits")
         if not isinstance(args.get("replace", False), bool):

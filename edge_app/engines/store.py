@@ -163,8 +163,17 @@ class EngineStore:
         return self._write(Choice(engine_id, previous=before.active, went_back=back, rejected=rejected))
 
     def rollback(self) -> Choice:
-        """Go back to the engine before; returns the new choice."""
+        """Go back to the engine before, or to the CPU if there was none; returns the new choice.
+
+        Raises:
+            ModelError: the CPU is in use and no engine was before.
+        """
         before = self.choice()
+        if before.active is None and before.previous is None:
+            raise ModelError(
+                "there is no engine to go back to: the CPU runs the recogniser, and no engine ran before",
+                fix="take one into use: `dsr-edge engine list`, then `dsr-edge engine activate NAME`",
+            )
         return self._write(Choice(before.previous, went_back=True, rejected=before.rejected))
 
     def reject(self, engine_id: str, reason: str) -> Choice:

@@ -163,6 +163,8 @@ def test_choice_and_the_way_back(store: EngineStore) -> None:
     assert Choice(active="b", previous="a") == store.activate("b")
     assert Choice(active="a", went_back=True) == store.rollback() == store.choice()
     assert Choice(went_back=True) == store.rollback()
+    with pytest.raises(ModelError, match="no engine to go back to"):
+        store.rollback()
 
 
 def test_engine_that_proved_bad_gives_way_to_the_one_before(store: EngineStore) -> None:
