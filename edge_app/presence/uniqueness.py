@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
+
 from edge_app.presence import events
 from edge_app.presence.alarms import Alarms
 from edge_app.presence.cards import CardRules, Cards
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 
 _REASONS: Final = ("card_without_face", "face_without_card", "several_cards", "several_faces")
 _SILENT: Final = "cards_silent"
+#: So many names of zones without a camera are logged; a mine's whole system may send hundreds.
+_STRANGE_ZONES: Final = 20
+_SPELL: Final = "write it as the box's configuration does, or leave such readings out: they are not compared"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Uniqueness:
         self._listens = rules is not None
         self._watched = watched
         zones = frozenset().union(*watched.values())
+        self._watched_zones, self._strange = zones, set[str]()
         self._zones = (self._rules.zones & zones) if self._rules.zones else zones
         self._cards = Cards(rules=self._rules, now_ns=now_ns)
         keep = max(self._rules.ns(name) for name in ("face_within_s", "card_within_s", "stale_after_s"))
@@ -80,7 +88,13 @@ class Uniqueness:
         self._alarms = Alarms(standing=(one for one in standing if one.startswith(known) or one == _SILENT))
 
     def take(self, readings: Iterable[CardReading], *, now_ns: int) -> None:
-        """Take one message of the positioning system."""
+        """Take one message of the positioning system; a zone that no camera watches is logged once."""
+        readings = tuple(readings)
+        for zone in {one.zone for one in readings} - self._watched_zones - self._strange:
+            if len(self._strange) < _STRANGE_ZONES:
+                self._strange.add(zone)
+                known = sorted(self._watched_zones)
+                _log.warning("card_zone_without_camera", zone=zone, watched=known, fix=_SPELL)
         self._cards.take(readings, now_ns=now_ns)
 
     def said(self, identity: Identity, zone: str | None) -> None:

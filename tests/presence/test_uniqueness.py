@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_app.clock import WallQuality, WallTime
 from edge_app.delivery.event import EnvelopeContext, draft
@@ -71,6 +72,17 @@ def _short(event: Event) -> Finding:
     assert isinstance(alarm, dict)
     who = event.data.get("person_ref") or event.data.get("faces")
     return (alarm["state"], event.data["reason"], who, event.data.get("why"))
+
+
+def test_card_in_a_zone_that_no_camera_watches_is_logged_once() -> None:
+    """A slip in the name of a zone would leave a card uncompared without a word; a flood stays short."""
+    with capture_logs() as logs:
+        tunnel = Tunnel().go(3, read("40017", "drfit"))
+        tunnel.go(1, *(read(f"C{n}", f"z{n}") for n in range(100)))
+    told = [(log["zone"], log["watched"]) for log in logs if log["event"] == "card_zone_without_camera"]
+    assert ("drfit", ["drift", "shaft"]) == told[0]
+    assert 20 == len(told)
+    assert [] == tunnel.said()
 
 
 def test_face_with_its_card_is_no_news() -> None:
