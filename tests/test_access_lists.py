@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.rig import Mosquitto
+from benchmarks.processes.surface import Surface
+from benchmarks.rig import Mosquitto, wait_until
 from edge_app.cli.main import main
 from tests.daemon.rig import BoxRig, Listener
 
@@ -124,4 +125,41 @@ def test_a_command_sent_as_documented_is_answered_with_the_documented_rights(
     assert ("done", "muster") == (answer.event["outcome"], answer.event["verb"])
     assert b"7" == answer.token
     listener.close()
+    assert [] == place.denied()
+
+
+def test_surfaces_that_share_need_the_documented_rights_and_no_others(
+    guarded: Callable[..., Guarded], box: Callable[[int], BoxRig], tmp_path: Path
+) -> None:
+    """They store, receipt, hear of each other's end, and say so to the boxes; nothing is denied."""
+    place = guarded("deployment.md", "surface.md")
+    listener = Listener(place.broker.port, topic="#", user=("listener", ""))
+    key = tmp_path / "surface.key"
+    key.write_text("ab" * 32, encoding="ascii")
+    key.chmod(0o600)
+    rig = box(place.broker.port)
+    rig.config["delivery"]["consumers"] = [{"id": "surface", "key_file": str(key)}]
+    surfaces = [
+        Surface(
+            folder=tmp_path,
+            port=place.broker.port,
+            key=key,
+            extra=("--username", "surface", "--share", name),
+        )
+        for name in "ab"
+    ]
+    rig.start()
+    try:
+        wait_until(lambda: bool(surfaces[1].ids()), timeout=60, what="the first event in the store")
+        listener.wait_for(lambda: listener.last("/rcpt"))
+        greeted = len([one for one in listener.arrivals if b'"ids":[]' in one.payload])
+        surfaces[0].kill()
+        listener.wait_for(lambda: listener.last("dsr-surface/surface/gone"))
+        listener.wait_for(
+            lambda: len([one for one in listener.arrivals if b'"ids":[]' in one.payload]) > greeted
+        )
+    finally:
+        for one in surfaces:
+            one.kill()
+        listener.close()
     assert [] == place.denied()
