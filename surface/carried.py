@@ -43,7 +43,7 @@ def import_events(args: argparse.Namespace) -> int:
     try:
         with args.file.open("rb") as file, closing(store_of(args, make=True)) as store:
             for batch in _batches(file, refused):
-                new, old = _add(store, batch, refused)
+                new, old = add_or_refuse(store, batch, refused)
                 stored, known = stored + new, known + old
     except OSError as error:
         raise ConfigError(
@@ -83,14 +83,20 @@ def _event(body: bytes, now_ms: int) -> Arrived:
     )
 
 
-def _add(store: Store, batch: list[Arrived], refused: list[str]) -> tuple[int, int]:
-    """Commit a batch, one by one if some can never be stored; return how many were new, and known."""
+def add_or_refuse(store: Store, batch: list[Arrived], refused: list[str]) -> tuple[int, int]:
+    """Commit a batch, one by one if some can never be stored; return how many were new, and known.
+
+    Why an event can never be stored is added to `refused`.
+
+    Raises:
+        SurfaceError: the store does not serve.
+    """
     try:
         new = store.add(batch)
     except Unstorable as error:
         if len(batch) == 1:
             refused.append(f"{batch[0].fields['id']}: {error}")
             return 0, 0
-        pairs = [_add(store, [one], refused) for one in batch]
+        pairs = [add_or_refuse(store, [one], refused) for one in batch]
         return sum(new for new, _ in pairs), sum(old for _, old in pairs)
     return new, len(batch) - new

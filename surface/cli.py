@@ -8,6 +8,8 @@
     dsr-surface gaps --db surface.db
     dsr-surface roster --db surface.db --import roster.csv
     dsr-surface import events.jsonl --db surface.db
+    dsr-surface copy --from surface.db --db postgresql://surface@db.mine-1/surface
+    dsr-surface baseline --all --db surface.db
 
 `keys` is a folder with one file a box, named as the box (``box-01``), or ``default`` for all others; each
 holds 64 hexadecimal digits, mode 0600, the same as the box's ``delivery.consumers[].key_file``. `db` is the
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_app.errors import ConfigError, DsrError
-from surface import carried, reports
+from surface import carried, reports, takeover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(work=_run)
     reports.add_parsers(verbs)
     carried.add_parser(verbs)
+    takeover.add_parsers(verbs)
     for verb in verbs.choices.values():
         verb.add_argument(
             "--db", required=True, metavar="PATH|URL", help="SQLite file, or postgresql://user@host/database"

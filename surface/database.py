@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     Row = Sequence[Any]
 
 #: Of the schema files beside this module.
-VERSION: Final = 2
-#: What both kinds of database make after their tables.
-VIEWS: Final = f"views_v{VERSION}.sql"
+VERSION: Final = 3
+#: What both kinds of database make after the tables of version 2; what came later changed no view.
+VIEWS: Final = "views_v2.sql"
+VIEWS_VERSION: Final = 2
 
 #: Columns of an event, but for `arrival`, which the database counts, with PostgreSQL's types.
 EVENT_COLUMNS: Final = {

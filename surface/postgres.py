@@ -24,6 +24,7 @@ from surface.database import (
     EVENT_COLUMNS,
     VERSION,
     VIEWS,
+    VIEWS_VERSION,
     SurfaceError,
     Unstorable,
     newer_schema,
@@ -180,9 +181,12 @@ class PostgresDatabase:
             if self.run("SELECT to_regclass('surface_schema')") == [[None]]:
                 if not make:
                     raise not_there(self._address.name)
-                for name in (f"postgres_v{VERSION}.sql", VIEWS):
+                for name in (f"postgres_v{VIEWS_VERSION}.sql", VIEWS):
                     self._connection().run(sql_of(name))
             found = int(self.run("SELECT max(version) FROM surface_schema")[0][0])
+            for version in range(found + 1, VERSION + 1):
+                self._connection().run(sql_of(f"schema_v{version}.sql"))
+                self.run("UPDATE surface_schema SET version = :version", version=version)
         if found > VERSION:
             raise newer_schema(self._address.name, found)
 

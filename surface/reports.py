@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from surface.holes import Missing
     from surface.muster import Whereabouts
     from surface.store import Store
 
 _MAX_ROSTER: Final = 8 << 20
 _MAX_NAME: Final = 200
+_YOUNGER: Final = (
+    "where numbers are missing from 1 on: did another store have the box before? Then `dsr-surface copy`\n"
+    "takes over what that has, or `dsr-surface baseline` says from which number on they are expected here"
+)
 
 
 def add_parsers(verbs: Any) -> None:
@@ -64,13 +69,23 @@ def store_of(args: argparse.Namespace, *, make: bool = False) -> Store:
         ConfigError: its URL or password file cannot be used.
         SurfaceError: it cannot be opened, or is not there.
     """
+    return store_at(args.db, args.db_password_file, make=make)
+
+
+def store_at(where: str, password_file: Path | None, *, make: bool = False) -> Store:
+    """Return the store at a path or URL.
+
+    Raises:
+        ConfigError: the URL or the password file cannot be used.
+        SurfaceError: it cannot be opened, or is not there.
+    """
     from edge_app.secret_files import read_secret
     from surface.store import open_store
 
     password = None
-    if args.db_password_file is not None:
-        password = read_secret(args.db_password_file, what="the database's password file").decode("utf-8")
-    return open_store(args.db, password=password, make=make)
+    if password_file is not None:
+        password = read_secret(password_file, what="the database's password file").decode("utf-8")
+    return open_store(where, password=password, make=make)
 
 
 def show_muster(args: argparse.Namespace) -> int:
@@ -130,10 +145,12 @@ def show_boxes(args: argparse.Namespace) -> int:
                 "reason": state.get("reason") if isinstance(state.get("reason"), str) else None,
                 "heard_s": None if box is None or box.state_ms is None else (now_ms - box.state_ms) / 1000,
                 "stored": came.stored if came else 0,
+                "lowest_seq": came.lowest_seq if came else 0,
                 "highest_seq": came.highest_seq if came else 0,
                 "lost_and_reported": told.get(key, 0),
-                "missing": sum(h.to_seq - h.from_seq + 1 for h in holes if not h.reported),
-                "waiting": _total(state.get("backlog")),
+                "missing": sum(h.count for h in holes if not h.excused),
+                "before_baseline": sum(h.count for h in holes if h.before),
+                "waiting": total(state.get("backlog")),
                 "without_receipts_of": sorted(
                     filter(None, map(name_of, _keys(state.get("silent_consumers"))))
                 ),
@@ -156,12 +173,14 @@ def _box_line(row: dict[str, Any]) -> str:
         else f", at most {row['longest_delay_s']:.0f} s after it happened"
     )
     lost = "an unknown number" if row["lost_and_reported"] is None else row["lost_and_reported"]
+    before = f" ({row['before_baseline']} before its baseline not counted)" if row["before_baseline"] else ""
     waiting = f"; {row['waiting']} wait on the box" if row["waiting"] else ""
     if row["without_receipts_of"]:
         waiting += f", which gets no receipts from {', '.join(row['without_receipts_of'])}"
     return (
-        f"{row['box']}: {there}, {heard}; {row['stored']} events up to number {row['highest_seq']}{delay};"
-        f" {row['missing']} missing, {lost} lost and reported, {row['late']} out of order{waiting}"
+        f"{row['box']}: {there}, {heard}; {row['stored']} events from number {row['lowest_seq']}"
+        f" to {row['highest_seq']}{delay}; {row['missing']} missing{before}, {lost} lost and reported,"
+        f" {row['late']} out of order{waiting}"
     )
 
 
@@ -169,7 +188,7 @@ def _keys(found: object) -> list[Any]:
     return list(found) if isinstance(found, dict) else []
 
 
-def _total(backlog: object) -> int | None:
+def total(backlog: object) -> int | None:
     """Return how many events a box says that it still has, None where it says nothing of the kind."""
     counts = list(backlog.values()) if isinstance(backlog, dict) else []
     return sum(counts) if counts and all(type(one) is int and one >= 0 for one in counts) else None
@@ -183,15 +202,20 @@ def show_gaps(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found]))
     else:
         for one in found:
-            told = (
-                "reported by the box (lost, or left out)"
-                if one.reported
-                else "NOT REPORTED (or still on its way)"
-            )
-            print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {told}")
+            print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {_why(one)}")
+        if any(one.from_seq == 1 and not one.excused for one in found):
+            print(_YOUNGER)
         if not found:
             print("nothing is missing")
-    return 0 if all(one.reported for one in found) else 1
+    return 0 if all(one.excused for one in found) else 1
+
+
+def _why(one: Missing) -> str:
+    if one.reported:
+        return "reported by the box (lost, or left out)"
+    if one.before:
+        return "before the box's baseline: not expected here"
+    return "NOT REPORTED (or still on its way)"
 
 
 def show_roster(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from surface.database import (
     EVENT_COLUMNS,
     VERSION,
     VIEWS,
+    VIEWS_VERSION,
     SurfaceError,
     Unstorable,
     newer_schema,
@@ -61,9 +62,9 @@ class SqliteDatabase:
             found = self._version()
             for version in range(found + 1, VERSION + 1):
                 self._execute(f"schema_v{version}.sql")
-            if found < VERSION:
-                self._execute(VIEWS)
-                self._db.execute(f"PRAGMA user_version={VERSION}")
+                if version == VIEWS_VERSION:
+                    self._execute(VIEWS)
+            self._db.execute(f"PRAGMA user_version={max(found, VERSION)}")
 
     def _execute(self, name: str) -> None:
         for statement in sql_of(name).split(";\n"):

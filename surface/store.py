@@ -6,18 +6,31 @@ losses, departures. All of it may come late and twice, so each keeps the newest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from surface.database import SurfaceError
+from surface.holes import Baseline, Missing, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from surface.database import Database
+    from surface.holes import Range
 
-__all__ = ["Arrived", "BoxSeen", "Departure", "Missing", "Said", "Store", "SurfaceError", "open_store"]
+__all__ = [
+    "Arrived",
+    "Baseline",
+    "BoxSeen",
+    "Departure",
+    "Missing",
+    "Said",
+    "Store",
+    "SurfaceError",
+    "open_store",
+]
 
 _MUSTER: Final = (
     "INSERT INTO node (site, node, muster, muster_ms, muster_boot, muster_mono_ns)"
@@ -55,8 +68,12 @@ _HOLES: Final = (
     " OVER (PARTITION BY site, node ORDER BY seq) AS before FROM event) AS numbered"
     " WHERE seq > before + 1 ORDER BY site, node, seq"
 )
+_BASELINE: Final = (
+    "INSERT INTO baseline (site, node, from_seq, set_ms) VALUES (:site, :node, :from_seq, :set_ms)"
+    " ON CONFLICT (site, node) DO UPDATE SET from_seq = excluded.from_seq, set_ms = excluded.set_ms"
+)
 _BOXES: Final = (
-    "SELECT site, node, count(*), max(seq), max(arrived_ms), max(arrived_ms - at_ms) FROM dated"
+    "SELECT site, node, count(*), min(seq), max(seq), max(arrived_ms), max(arrived_ms - at_ms) FROM dated"
     " GROUP BY site, node"
 )
 
@@ -70,17 +87,6 @@ class Arrived:
     fields: Mapping[str, Any]
     body: bytes
     arrived_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Numbers of a box that never came; `reported` if gap events cover them."""
-
-    site: str
-    node: str
-    from_seq: int
-    to_seq: int
-    reported: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +125,13 @@ class BoxSeen:
 
 @dataclass(frozen=True, slots=True)
 class BoxEvents:
-    """The events of a box: how many, the highest number, the last arrival, how many came out of order.
+    """The events of a box: how many, lowest and highest number, last arrival, how many came out of order.
 
     `longest_ms` is the longest time from happening to arriving, None where nobody knows the box's time.
     """
 
     stored: int
+    lowest_seq: int
     highest_seq: int
     arrived_ms: int
     longest_ms: int | None
@@ -210,6 +217,14 @@ class Store:
         )
         return [BoxSeen(*row) for row in rows]
 
+    def said(self) -> list[Said]:
+        """Return what every box says about itself, as `say` takes it."""
+        rows = self._db.run(
+            "SELECT site, node, state, state_ms, muster, muster_ms, muster_boot, muster_mono_ns FROM node"
+        )
+        states = [Said(site, node, text, at) for site, node, text, at, *_ in rows if text is not None]
+        return states + [Said(row[0], row[1], *row[4:]) for row in rows if row[4] is not None]
+
     def events_by_box(self) -> dict[tuple[str, str], BoxEvents]:
         """Return what came from each box, by site and node; reads all events."""
         late = {
@@ -218,10 +233,23 @@ class Store:
         }
         return {
             (site, node): BoxEvents(
-                int(stored), int(highest), int(at), _int(longest), late.get((site, node), 0)
+                int(stored), int(lowest), int(highest), int(at), _int(longest), late.get((site, node), 0)
             )
-            for site, node, stored, highest, at, longest in self._db.run(_BOXES)
+            for site, node, stored, lowest, highest, at, longest in self._db.run(_BOXES)
         }
+
+    def arrivals(self, *, after: int, most: int) -> list[tuple[int, Arrived]]:
+        """Return at most so many events with their places in the order of storing, those `after` a place."""
+        rows = self._db.run(
+            "SELECT arrival, site, node, body, arrived_ms FROM event WHERE arrival > :after"
+            " ORDER BY arrival LIMIT :most",
+            after=after,
+            most=most,
+        )
+        return [
+            (int(place), Arrived(site, node, json.loads(bytes(body)), bytes(body), int(at)))
+            for place, site, node, body, at in rows
+        ]
 
     def departures(self) -> list[Departure]:
         """Return who left which box last when."""
@@ -233,16 +261,19 @@ class Store:
 
     def missing(self) -> list[Missing]:
         """Return the numbers that never came, of every box, below the highest that came; in ranges."""
-        reported: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        for site, node, first, last in self._db.run(
-            "SELECT site, node, from_seq, to_seq FROM gap ORDER BY from_seq"
-        ):
-            reported.setdefault((site, node), []).append((first, last))
-        return [
-            Missing(site, node, first, last, reported=told)
-            for site, node, begin, end in self._db.run(_HOLES)
-            for first, last, told in _pieces(begin, end, reported.get((site, node), ()))
-        ]
+        reports = self._db.run("SELECT site, node, from_seq, to_seq FROM gap")
+        return told_apart(map(_range, self._db.run(_HOLES)), map(_range, reports), self.baselines())
+
+    def baselines(self) -> dict[tuple[str, str], Baseline]:
+        """Return from which number on events are expected here, of the boxes of which that was said."""
+        rows = self._db.run("SELECT site, node, from_seq, set_ms FROM baseline")
+        return {(site, node): Baseline(site, node, int(seq), int(at)) for site, node, seq, at in rows}
+
+    def set_baselines(self, baselines: Iterable[Baseline]) -> None:
+        """Keep from which number on events of boxes are expected here, instead of what was said before."""
+        with self._db.transaction():
+            for one in baselines:
+                self._db.run(_BASELINE, **asdict(one))
 
     def lost(self) -> dict[tuple[str, str], int | None]:
         """Return how many events each box reported lost; None where it cannot know."""
@@ -290,18 +321,9 @@ def _row(one: Arrived) -> dict[str, Any]:
     return row
 
 
-def _pieces(begin: int, end: int, told: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int, bool]]:
-    """Yield (first, last, reported) of a hole, cut where reports of losses begin and end."""
-    for first, last in told:
-        if last < begin or first > end:
-            continue
-        if first > begin:
-            yield begin, first - 1, False
-        yield max(begin, first), min(end, last), True
-        begin = max(begin, last + 1)
-        if begin > end:
-            return
-    yield begin, end, False
+def _range(row: Sequence[Any]) -> Range:
+    site, node, first, last = row
+    return site, node, int(first), int(last)
 
 
 def _is_whole(value: object) -> bool:

@@ -110,6 +110,14 @@ def test_every_command_is_named_in_the_docs() -> None:
     assert [] == [" ".join(command) for command in every_command() if command not in named]
 
 
+def test_every_command_of_the_surface_is_in_the_docs_as_it_is_taken() -> None:
+    """With the options that it must have, and no others."""
+    lines = [line for _, line in all_code() if re.match(r"(python3 -m surface|dsr-surface) \S+ \S", line)]
+    words = [shlex.split(line.removeprefix("python3 -m ")) for line in lines]
+    verbs = [surface_parser().parse_args(rest) and rest[0] for _, *rest in words]
+    assert subcommands(surface_parser()).keys() == set(verbs)
+
+
 def test_every_command_of_run_py_exists_and_is_named() -> None:
     """The newcomer's commands."""
     named = set(re.findall(r"python3 run\.py ([a-z]+)", ALL_TEXT))

@@ -43,7 +43,7 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
     store.add([arrived(1), arrived(6), arrived(2), arrived(9, kind="gap", from_seq=3, to_seq=4, lost=1)])
     text = shown(capsys, "boxes", "--db", where)
     assert "north/box-07: SILENT (lost)" in text
-    assert "4 events up to number 9" in text
+    assert "4 events from number 1 to 9" in text
     assert "3 missing, 1 lost and reported, 1 out of order; 7 wait on the box" in text
     assert text.endswith("which gets no receipts from scada\n")
     (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_app.delivery.event import KINDS
-from surface.database import Unstorable
+from surface.database import Unstorable, sql_of
+from surface.postgres import address_of
 from surface.store import Departure, Missing, Said, SurfaceError, open_store
 from tests.surface.conftest import BOOT, BOTH, arrived
 
@@ -184,3 +186,28 @@ def test_a_store_of_version_1_is_brought_up(tmp_path: Path) -> None:
     assert ["b"] == [box.node for box in store.boxes()]
     assert {"test": 1, "time_fix": 1} == store.counts()
     store.close()
+
+
+@BOTH
+def test_a_store_of_version_2_is_brought_up(where: str, kind: str) -> None:
+    """Its events stay; baselines are new."""
+    first, last = ("schema_v1.sql", "schema_v2.sql"), ("views_v2.sql",)
+    if kind == "sqlite":
+        old = sqlite3.connect(where)
+        for name in (*first, *last):
+            old.executescript(sql_of(name))
+        old.execute("PRAGMA user_version=2")
+        old.close()
+    else:
+        native = pytest.importorskip("pg8000.native")
+        address = address_of(where)
+        with closing(
+            native.Connection(address.user, database=address.database, sock=address.connect())
+        ) as old:
+            for name in ("postgres_v2.sql", *last):
+                old.run(sql_of(name))
+    for _ in range(2):
+        with closing(open_store(where)) as store:
+            store.add([arrived(3)])
+            assert [(1, 2)] == [(one.from_seq, one.to_seq) for one in store.missing()]
+            assert {} == store.baselines()
