@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 class Authority:
     """An authority whose files lie in `folder`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, days: int = 30) -> None:
         self._folder = folder
         self.cert, self._key = folder / f"{name}.crt", folder / f"{name}.key"
-        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}",
-                      "-keyout", str(self._key), "-out", str(self.cert))  # fmt: skip
+        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days),
+                      "-subj", f"/CN={name}", "-keyout", str(self._key), "-out", str(self.cert))  # fmt: skip
 
     def issue(self, name: str, *, days: int = 30, address: str = "IP:127.0.0.1") -> tuple[Path, Path]:
         """Return the certificate and key of `name`; negative `days` make one that has expired."""

@@ -166,6 +166,7 @@ def test_box_surface_and_control_room_work_together_with_what_the_recipe_makes(
         assert [("muster", "done")] == [(one["verb"], one["outcome"]) for one in mine.stored("command")]
         said = rig.cli("doctor").stdout
         assert f"127.0.0.1:{mine.port}: TLS, reached" in said
+        assert f"2 files, the first to expire is {mine.secrets}/box-01.crt on" in " ".join(said.split())
         assert "Denied" not in mine.log.read_text("utf-8")
         assert broker.process is not None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_app.health.checks.broker import check_brokers
 from edge_app.health.checks.cameras import check_camera
+from edge_app.health.checks.certificates import check_certificates
 from edge_app.health.checks.machine import check_clock, check_heat, check_service
 from edge_app.health.checks.models import check_detector, check_recogniser
 from edge_app.health.checks.people import check_people
@@ -75,6 +76,7 @@ def box_checks(path: Path, config: Config, openers: Openers, clock: Clock) -> li
         Check("disk", partial(check_disk, config)),
         Check("outbox", partial(check_outbox, config)),
         Check("broker", lambda: check_brokers(openers.delivery(config), clock), limit_s=60),
+        Check("certificates", partial(check_certificates, config, clock)),
         Check("secrets", partial(check_secrets, path, config)),
         *machine_checks(clock),
     ]
