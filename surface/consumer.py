@@ -39,6 +39,7 @@ _LOG = structlog.get_logger(__name__)
 _BATCH: Final = 500
 _GATHER_S: Final = 0.002
 _POLL_S: Final = 0.2
+_TELL_EVERY_S: Final = 60.0
 _EVENT_PARTS: Final = 6
 _STATE_PARTS: Final = 5
 
@@ -55,6 +56,8 @@ class Consumer:
         self._said: dict[tuple[str, str, str], Said] = {}
         self._tokens: dict[tuple[str, str], bytes | None] = {}
         self._keyless: set[tuple[str, str]] = set()
+        self._failing_since: float | None = None
+        self._told, self._told_at = "", 0.0
         self._link = SurfaceLink(
             settings=settings, inbox=self._inbox, on_subscribed=self._greet_anew, stopping=self._stopping
         )
@@ -125,9 +128,10 @@ class Consumer:
                     self._keep([one])
                 return
             except SurfaceError as error:
-                _LOG.error("not_stored", reason=str(error))
+                self._say_not_stored(error)
                 self._stopping.wait(1.0)
                 continue
+            self._say_stores()
             self.stored += new
             self.duplicates += len(arrived) - new
             self._receipt(arrived)
@@ -141,11 +145,26 @@ class Consumer:
         said, self._said = self._said, {}
         try:
             self._store.say(said.values())
+            self._say_stores()
         except SurfaceError as error:
-            _LOG.error("not_stored", reason=str(error))
+            self._say_not_stored(error)
         for site, node in {(one.site, one.node) for one in said.values() if one.boot is None} - self._greeted:
             self._greeted.add((site, node))
             self._send_receipt(site, node, [])
+
+    def _say_not_stored(self, error: SurfaceError) -> None:
+        """Log why the store does not serve: when it begins, when the reason changes, and once a minute."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if str(error) != self._told or now - self._told_at >= _TELL_EVERY_S:
+            self._told, self._told_at = str(error), now
+            _LOG.error("not_stored", reason=error.what, fix=error.fix)
+
+    def _say_stores(self) -> None:
+        """Log that the store serves again."""
+        if self._failing_since is not None:
+            _LOG.info("stores_again", after_s=round(time.monotonic() - self._failing_since, 1))
+            self._failing_since, self._told = None, ""
 
     def _sort(self, one: Incoming, arrived: list[Arrived], now_ms: int) -> None:
         """Take one message; whatever is wrong with it ends with it."""

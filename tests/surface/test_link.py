@@ -31,9 +31,9 @@ _ALARMS = 5
 
 
 @contextmanager
-def consuming(folder: Path, port: int, **more: Any) -> Iterator[Consumer]:
-    """Run a consumer in a thread."""
-    store = open_store(str(folder / "surface.db"))
+def consuming(folder: Path, port: int, where: str | None = None, **more: Any) -> Iterator[Consumer]:
+    """Run a consumer in a thread, its store in the folder or `where`."""
+    store = open_store(where or str(folder / "surface.db"))
     told = ConsumerSettings(
         host="127.0.0.1", port=port, consumer="surface", site="+", keys={"*": b"\xab" * 32}, **more
     )

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
+from benchmarks.rig import Watcher, wait_until
 from edge_app.errors import ConfigError
 from surface.postgres import address_of
 from surface.store import SurfaceError, open_store
 from tests.surface.conftest import arrived
+from tests.surface.test_link import consuming
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.postgres import Postgres
+    from benchmarks.rig import Mosquitto
 
 
 def test_a_server_that_goes_and_comes_back_is_used_again(postgres: Postgres) -> None:
@@ -26,6 +34,43 @@ def test_a_server_that_goes_and_comes_back_is_used_again(postgres: Postgres) -> 
     assert 1 == store.add([arrived(1), arrived(2)])
     assert {"test": 2} == store.counts()
     store.close()
+
+
+@pytest.mark.mosquitto
+def test_an_outage_of_the_server_is_told_once_and_so_is_its_end(
+    postgres: Postgres, broker: Mosquitto, tmp_path: Path
+) -> None:
+    """Not a line a second; what came meanwhile, older events too, is stored in the end."""
+    where = postgres.new_database()
+    watcher = Watcher(broker.port, topic="mine/+/v1/+/rcpt")
+
+    def send(*numbers: int) -> None:
+        for seq in numbers:
+            watcher.publish("mine/north/v1/box-07/evt/test", arrived(seq).body)
+
+    def receipted(seq: int) -> bool:
+        return any(arrived(seq).fields["id"].encode() in one.payload for one in watcher.arrivals)
+
+    with structlog.testing.capture_logs() as lines, consuming(tmp_path, broker.port, where) as consumer:
+        wait_until(lambda: consumer.subscribed, what="the subscription")
+        send(5)
+        wait_until(lambda: receipted(5), what="a receipt")
+        postgres.kill()
+        send(6, 2, 3)
+        wait_until(lambda: "not_stored" in [one["event"] for one in lines], what="a word of it")
+        time.sleep(3.5)
+        told = [one["reason"] for one in lines if one["event"] == "not_stored"]
+        assert len(told) == len(set(told)) <= 2, told
+        assert not receipted(6)
+        postgres.start()
+        wait_until(lambda: receipted(3), timeout=20, what="what came meanwhile, stored")
+    (again,) = [one for one in lines if one["event"] == "stores_again"]
+    assert again["after_s"] >= 3.5
+    watcher.close()
+    with closing(open_store(where)) as store:
+        (came,) = store.events_by_box().values()
+        assert (4, 2) == (came.stored, came.late)
+        assert [(1, 1), (4, 4)] == [(one.from_seq, one.to_seq) for one in store.missing()]
 
 
 @pytest.mark.parametrize(
