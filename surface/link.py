@@ -35,6 +35,7 @@ from edge_app.delivery.event import MAX_BODY_BYTES
 from edge_app.delivery.link import why_ended, why_not
 from edge_app.delivery.tls import context_for
 from edge_app.errors import DsrError
+from surface.advice import what_to_do
 
 if TYPE_CHECKING:
     import queue
@@ -147,6 +148,7 @@ class SurfaceLink:
         self._broker = f"{settings.host}:{settings.port}"
         self._ended = self._told = ""
         self._reached = False
+        self._short_ones = 0
         self.subscribed = False
         self.overflowed = 0
 
@@ -190,6 +192,8 @@ class SurfaceLink:
                 _LOG.exception("link_failed")
                 self._ended = f"{type(error).__name__}: {error}"
                 self._reached = True
+            lasted = time.monotonic() - began >= _STEADY_S
+            self._short_ones = 0 if lasted else self._short_ones + self.subscribed
             if not self._stopping.is_set():
                 self._say_down()
             with self._gate:
@@ -197,7 +201,7 @@ class SurfaceLink:
                 self._client = None
                 if client is not None:
                     client._reset_sockets()  # noqa: SLF001 - the public ways may wait
-            if time.monotonic() - began >= _STEADY_S:
+            if lasted:
                 attempt = 0
             self._stopping.wait(pause_s(attempt, answered=self._reached))
 
@@ -209,7 +213,7 @@ class SurfaceLink:
             "link_down",
             broker=self._broker,
             reason=reason,
-            fix="tried again for ever; the boxes keep their events",
+            fix=what_to_do(reason, self._settings, thrown_out=self._short_ones > 1),
         )
         self._told = reason
 

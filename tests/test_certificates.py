@@ -87,19 +87,35 @@ def consuming(
 
 
 @pytest.mark.parametrize(
-    ("which", "said"),
-    [("forged", "CERTIFICATE_VERIFY_FAILED"), ("expired", "has expired"), ("elsewhere", "127.0.0.1")],
+    ("which", "said", "advice"),
+    [
+        ("forged", "CERTIFICATE_VERIFY_FAILED", "give --ca-file the broker's authority"),
+        ("expired", "has expired", "renew the broker's certificate"),
+        ("elsewhere", "127.0.0.1", "use in --broker what stands in the broker's certificate"),
+    ],
 )
 def test_the_surface_gives_nothing_to_a_broker_that_it_cannot_believe(
-    place: Place, which: str, said: str
+    place: Place, which: str, said: str, advice: str
 ) -> None:
-    """Nothing is subscribed and no password sent; the reason is in the log, and it tries again."""
+    """Nothing is subscribed and no password sent; reason and remedy are in the log, and it tries again."""
     broker = place.broker(which)
     tls = TlsOptions(ca_file=place.mine.cert)
     with structlog.testing.capture_logs() as lines, consuming(place.folder, broker.port, tls) as consumer:
         wait_until(lambda: len([one for one in lines if one["event"] == "link_down"]) > 1, timeout=40)
         assert not consumer.subscribed
-    assert all(said in one["reason"] for one in lines if one["event"] == "link_down"), lines
+    down = [one for one in lines if one["event"] == "link_down"]
+    assert all(said in one["reason"] and advice in one["fix"] for one in down), lines
+
+
+def test_the_surface_says_that_its_own_certificate_has_expired(place: Place) -> None:
+    """The broker hangs up without a word."""
+    broker = place.broker("good", f"cafile {place.mine.cert}", "require_certificate true")
+    cert, key = place.mine.issue("surface", days=-1)
+    tls = TlsOptions(ca_file=place.mine.cert, cert_file=cert, key_file=key)
+    with structlog.testing.capture_logs() as lines, consuming(place.folder, broker.port, tls):
+        wait_until(lambda: "link_down" in [one["event"] for one in lines], timeout=40)
+    (first, *_) = [one for one in lines if one["event"] == "link_down"]
+    assert f"our certificate {cert} expired on 20" in first["fix"]
 
 
 def test_the_surface_shows_its_own_certificate_to_whom_it_believes(place: Place) -> None:
@@ -161,6 +177,8 @@ def test_two_consumers_of_one_name_put_each_other_out_and_lose_nothing(place: Pl
             time.sleep(0.5)
             receipts = b"".join(arrival.payload for arrival in watcher.arrivals)
             wanted = {name: body for name, body in wanted.items() if name.encode() not in receipts}
+        question = "does another run as dsr-surface-s-a?"
+        wait_until(lambda: any(question in one.get("fix", "") for one in lines), timeout=40, what=question)
     watcher.close()
     assert {} == wanted
     assert 59 == one.stored + other.stored

@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks.authority import Authority
 from edge_app.clock import WallQuality, WallTime
+from edge_app.delivery.validity import validities, validity_of
 from edge_app.errors import ConfigError
 from edge_app.health.checks.certificates import check_certificates
 from edge_app.health.doctor import State
-from edge_app.health.validity import validities, validity_of
 from tests.clocks import StoppedClock
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from edge_app.clock import WallQuality
+from edge_app.delivery.validity import Validity, validities
 from edge_app.errors import ConfigError
 from edge_app.health.doctor import fail, ok, warn
-from edge_app.health.validity import Validity, validities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
