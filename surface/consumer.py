@@ -120,7 +120,7 @@ class Consumer:
         """Commit events and receipt them, however long that takes; what can never be stored is refused."""
         while not self._stopping.is_set():
             try:
-                new = self._store.add(arrived)
+                new = self._store.add(arrived, live=True)
             except Unstorable as error:
                 if len(arrived) == 1:
                     self._refuse(f"{arrived[0].site}/{arrived[0].node}", str(error))

@@ -117,9 +117,9 @@ def mine_muster(
 
 def is_silent(box: BoxSeen, *, now_ms: int, after_s: float = SILENT_AFTER_S) -> bool:
     """Return whether a box said goodbye, was given up by the broker, or was not heard for too long."""
-    if box.state_ms is None or document(box.state).get("online") is not True:
+    if box.heard_ms is None or document(box.state).get("online") is not True:
         return True
-    return now_ms - box.state_ms > after_s * 1000
+    return now_ms - box.heard_ms > after_s * 1000
 
 
 def document(text: str | None) -> dict[str, Any]:

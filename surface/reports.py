@@ -143,7 +143,7 @@ def show_boxes(args: argparse.Namespace) -> int:
                 "box": "/".join(key),
                 "silent": silent,
                 "reason": state.get("reason") if isinstance(state.get("reason"), str) else None,
-                "heard_s": None if box is None or box.state_ms is None else (now_ms - box.state_ms) / 1000,
+                "heard_s": None if box is None or box.heard_ms is None else (now_ms - box.heard_ms) / 1000,
                 "stored": came.stored if came else 0,
                 "lowest_seq": came.lowest_seq if came else 0,
                 "highest_seq": came.highest_seq if came else 0,
@@ -177,10 +177,10 @@ def _box_line(row: dict[str, Any]) -> str:
     waiting = f"; {row['waiting']} wait on the box" if row["waiting"] else ""
     if row["without_receipts_of"]:
         waiting += f", which gets no receipts from {', '.join(row['without_receipts_of'])}"
+    came = f"{row['stored']} events from number {row['lowest_seq']} to {row['highest_seq']}{delay}"
     return (
-        f"{row['box']}: {there}, {heard}; {row['stored']} events from number {row['lowest_seq']}"
-        f" to {row['highest_seq']}{delay}; {row['missing']} missing{before}, {lost} lost and reported,"
-        f" {row['late']} out of order{waiting}"
+        f"{row['box']}: {there}, {heard}; {came if row['stored'] else 'no event'};"
+        f" {row['missing']} missing{before}, {lost} lost and reported, {row['late']} out of order{waiting}"
     )
 
 

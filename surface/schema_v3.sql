@@ -1,4 +1,4 @@
--- Version 3, in SQLite and PostgreSQL alike: from which number on events of a box are expected here.
+-- Version 3, in SQLite and PostgreSQL alike: from which number on events are expected here, and the last word of a box.
 
 -- What came before went to somebody else: an operator said so, at `set_ms` (milliseconds since 1970).
 CREATE TABLE baseline (
@@ -8,3 +8,6 @@ CREATE TABLE baseline (
     set_ms   BIGINT NOT NULL,
     PRIMARY KEY (site, node)
 );
+
+-- When an event last came from the box itself (milliseconds since 1970): one that was carried here is no word of it.
+ALTER TABLE node ADD COLUMN event_ms BIGINT;

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from surface.arrive import said_at
 from surface.database import SurfaceError
 from surface.holes import Baseline, Missing, told_apart
 
@@ -43,6 +44,11 @@ _STATE: Final = (
     "INSERT INTO node (site, node, state, state_ms) VALUES (:site, :node, :text, :at_ms)"
     " ON CONFLICT (site, node) DO UPDATE SET state = excluded.state, state_ms = excluded.state_ms"
     " WHERE node.state IS NULL OR node.state <> excluded.state"
+)
+_HEARD: Final = (
+    "INSERT INTO node (site, node, event_ms) VALUES (:site, :node, :at_ms)"
+    " ON CONFLICT (site, node) DO UPDATE SET event_ms = excluded.event_ms"
+    " WHERE node.event_ms IS NULL OR node.event_ms < excluded.event_ms"
 )
 _BOOT: Final = (
     "INSERT INTO boot (site, node, boot, offset_ms, seq) VALUES (:site, :node, :boot, :offset_ms, :seq)"
@@ -113,7 +119,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class BoxSeen:
-    """What is known of a box: the texts and arrival times of its newest state and muster (ms since 1970)."""
+    """What is known of a box: the texts and arrival times of its newest state and muster (ms since 1970).
+
+    `event_ms` is when an event last came from it.
+    """
 
     site: str
     node: str
@@ -121,6 +130,12 @@ class BoxSeen:
     state_ms: int | None
     muster: str | None
     muster_ms: int | None
+    event_ms: int | None = None
+
+    @property
+    def heard_ms(self) -> int | None:
+        """When it last said something (ms since 1970), None if it never did."""
+        return max(filter(None, (self.state_ms, self.event_ms)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +184,10 @@ class Store:
         """Let go of the database."""
         self._db.close()
 
-    def add(self, arrived: Sequence[Arrived]) -> int:
+    def add(self, arrived: Sequence[Arrived], *, live: bool = False) -> int:
         """Commit events that are new and return how many were; those that are known are left as they are.
+
+        `live` are those that the boxes themselves sent now: a word of them.
 
         Raises:
             SurfaceError: they could not be committed; none was, and none may be receipted.
@@ -179,6 +196,8 @@ class Store:
             new = self._db.insert_events([_row(one) for one in arrived])
             for one in arrived:
                 self._note(one)
+            for (site, node), at_ms in sorted(_heard(arrived).items() if live else ()):
+                self._db.run(_HEARD, site=site, node=node, at_ms=at_ms)
         return new
 
     def _note(self, one: Arrived) -> None:
@@ -203,7 +222,7 @@ class Store:
         An older muster changes nothing; the very same state is what the broker has kept, not a word of now.
         """
         with self._db.transaction():
-            for one in said:
+            for one in sorted(said, key=lambda one: (one.site, one.node)):  # as in `add`: no deadlock
                 of_box = {"site": one.site, "node": one.node, "text": one.text, "at_ms": one.at_ms}
                 if one.boot is None:
                     self._db.run(_STATE, **of_box)
@@ -213,7 +232,7 @@ class Store:
     def boxes(self) -> list[BoxSeen]:
         """Return what every box says about itself."""
         rows = self._db.run(
-            "SELECT site, node, state, state_ms, muster, muster_ms FROM node ORDER BY site, node"
+            "SELECT site, node, state, state_ms, muster, muster_ms, event_ms FROM node ORDER BY site, node"
         )
         return [BoxSeen(*row) for row in rows]
 
@@ -310,6 +329,15 @@ class Store:
                     name=name,
                 )
         return [(ref, known[ref], name) for ref, name in people.items() if known.get(ref, name) != name]
+
+
+def _heard(arrived: Iterable[Arrived]) -> dict[tuple[str, str], int]:
+    """Return when boxes last said something (ms since 1970): what a broker kept is older than its arrival."""
+    heard: dict[tuple[str, str], int] = {}
+    for one in arrived:
+        box = (one.site, one.node)
+        heard[box] = max(heard.get(box, 0), said_at(one.fields, one.arrived_ms))
+    return heard
 
 
 def _row(one: Arrived) -> dict[str, Any]:

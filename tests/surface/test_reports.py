@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,27 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
     assert "BOX SILENT" in text
     assert "box north/box-07 is not there" in text
     assert 1 == json.loads(shown(capsys, "muster", "--json", "--db", where))["headcount"]
+
+
+@BOTH
+def test_an_event_is_a_word_of_its_box_unless_it_was_carried_or_kept(
+    store: Store, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broker keeps events of a box that is long gone; without a state nobody knows that it is there."""
+    now = time.time_ns() // 1_000_000
+    undated = {"wall_ms": None, "wall_quality": "none"}
+    old = {"wall_ms": now - 60_000, "wall_quality": "sync"}
+    (tmp_path / "carried").write_bytes(arrived(1, node="box-03").body)
+    shown(capsys, "import", str(tmp_path / "carried"), "--db", where)
+    for number, (node, more) in enumerate({"box-01": undated, "box-02": old}.items(), 2):
+        store.add([replace(arrived(number, node=node, **more), arrived_ms=now)], live=True)
+    first, second, third = shown(capsys, "boxes", "--db", where).splitlines()
+    assert "north/box-01: SILENT (no word), heard 0 s ago; 1 events" in first
+    assert "north/box-02: SILENT (no word), heard 60 s ago; 1 events" in second
+    assert "north/box-03: SILENT (no word), never heard; 1 events" in third
+    assert "box north/box-01 sent no muster" in shown(capsys, "muster", "--db", where)
+    store.say([Said("north", "box-01", '{"online": true}', now - 200_000)])
+    assert "north/box-01: there, heard" in shown(capsys, "boxes", "--db", where)
 
 
 @BOTH
