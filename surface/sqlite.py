@@ -38,7 +38,7 @@ class SqliteDatabase:
     """The store in the file at `path`, made if it is not there and `make` says so.
 
     Raises:
-        SurfaceError: it cannot be opened, is of a newer version, or is not there.
+        SurfaceError: it cannot be opened, is of a newer version, or it or its folder is not there.
     """
 
     def __init__(self, path: Path, *, make: bool = True) -> None:
@@ -46,7 +46,11 @@ class SqliteDatabase:
         with self._translated():
             if not make and not path.exists():
                 raise not_there(str(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                raise SurfaceError(
+                    f"there is no folder {path.parent} for the store {path.name}",
+                    fix="check --db, or make it",
+                )
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             for setting in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
                 self._db.execute(f"PRAGMA {setting}")

@@ -86,11 +86,16 @@ def test_an_event_is_a_word_of_its_box_unless_it_was_carried_or_kept(
 
 
 @BOTH
-def test_what_was_never_heard_is_not_an_empty_mine(where: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistyped store is an error and is not made; one without boxes, or a box without a muster, is said."""
+def test_what_was_never_heard_is_not_an_empty_mine(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped store is an error, nothing is made; one without boxes, a box without a muster, is said."""
     for verb in ("muster", "boxes", "gaps", "roster"):
         shown(capsys, verb, "--db", where, status=6)
     assert "://" in where or not Path(where).exists()
+    (tmp_path / "carried").write_bytes(arrived(1).body)
+    shown(capsys, "import", str(tmp_path / "carried"), "--db", str(tmp_path / "mistyped" / "s.db"), status=6)
+    assert not (tmp_path / "mistyped").exists()
     with closing(open_store(where)) as store:
         assert "nobody knows who is in the mine" in shown(capsys, "muster", "--db", where)
         assert 0 == json.loads(shown(capsys, "muster", "--json", "--db", where))["boxes"]
