@@ -5,9 +5,11 @@ What a broker denies is seen by nobody but whoever reads its log, so the log is 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ import pytest
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import Mosquitto, wait_until
 from edge_app.cli.main import main
+from edge_app.sparkplug import sparkplug_b_pb2
 from tests.daemon.rig import BoxRig, Listener
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Guarded:
     """A broker with the access lists of some pages, and somebody who may listen to everything."""
 
     def __init__(self, folder: Path, *pages: str) -> None:
-        lists = [*map(rights, pages), "user listener\ntopic read #"]
+        lists = [*map(rights, pages), "user listener\ntopic read #\ntopic write spBv1.0/#"]
         (folder / "acl").write_text("\n\n".join(lists) + "\n", encoding="utf-8")
         (folder / "acl").chmod(0o644)
         settings = [f"acl_file {folder / 'acl'}", "log_type all", "max_queued_messages 100000"]
@@ -162,4 +165,32 @@ def test_surfaces_that_share_need_the_documented_rights_and_no_others(
         for one in surfaces:
             one.kill()
         listener.close()
+    assert [] == place.denied()
+
+
+def test_a_sparkplug_node_needs_the_documented_rights_and_no_others(
+    guarded: Callable[..., Guarded], box: Callable[[int], BoxRig]
+) -> None:
+    """It is born with its camera, hears a host, and is born again when the host asks."""
+    place = guarded("deployment.md", "sparkplug.md")
+    listener = Listener(place.broker.port, topic="spBv1.0/#", user=("listener", ""))
+    rig = box(place.broker.port)
+    rig.config["sparkplug"] = {"group_id": "Mine", "primary_host": "scada"}
+    rig.start()
+    now_ms = int(time.time() * 1000)
+    online = json.dumps({"online": True, "timestamp": now_ms}).encode()
+
+    def births() -> list[str]:
+        return [one.topic.split("/")[2] for one in listener.arrivals if "BIRTH" in one.topic]
+
+    end = time.monotonic() + 60
+    while len(births()) < 2 and time.monotonic() < end:  # nothing of it is retained here
+        listener.publish("spBv1.0/STATE/scada", online)
+        time.sleep(0.5)
+    assert ["NBIRTH", "DBIRTH"] == births()
+    payload = sparkplug_b_pb2.Payload(timestamp=now_ms)
+    payload.metrics.add(name="Node Control/Rebirth", timestamp=now_ms, datatype=11, boolean_value=True)
+    listener.publish("spBv1.0/Mine/NCMD/box-01", payload.SerializeToString())
+    listener.wait_for(lambda: births() == ["NBIRTH", "DBIRTH"] * 2)
+    listener.close()
     assert [] == place.denied()
