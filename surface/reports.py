@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_ROSTER: Final = 8 << 20
 _MAX_NAME: Final = 200
+_TWICE: Final = "NUMBERS USED TWICE: its outbox was made anew, and what is missing may be hidden"
 _YOUNGER: Final = (
     "where numbers are missing from 1 on: did another store have the box before? Then `dsr-surface copy`\n"
     "takes over what that has, or `dsr-surface baseline` says from which number on they are expected here"
@@ -155,6 +156,7 @@ def show_boxes(args: argparse.Namespace) -> int:
                     filter(None, map(name_of, _keys(state.get("silent_consumers"))))
                 ),
                 "late": came.late if came else 0,
+                "numbers_twice": came.twice if came else 0,
                 "longest_delay_s": None
                 if came is None or came.longest_ms is None
                 else came.longest_ms / 1000,
@@ -177,6 +179,8 @@ def _box_line(row: dict[str, Any]) -> str:
     waiting = f"; {row['waiting']} wait on the box" if row["waiting"] else ""
     if row["without_receipts_of"]:
         waiting += f", which gets no receipts from {', '.join(row['without_receipts_of'])}"
+    if row["numbers_twice"]:
+        waiting += f"; {row['numbers_twice']} {_TWICE}"
     came = f"{row['stored']} events from number {row['lowest_seq']} to {row['highest_seq']}{delay}"
     return (
         f"{row['box']}: {there}, {heard}; {came if row['stored'] else 'no event'};"
@@ -197,12 +201,14 @@ def total(backlog: object) -> int | None:
 def show_gaps(args: argparse.Namespace) -> int:
     """Print the numbers that never came; the exit status is 1 if the loss of some was not reported."""
     with closing(store_of(args)) as store:
-        found = store.missing()
+        found, came = store.missing(), store.events_by_box()
     if args.json:
         print(json.dumps([asdict(one) for one in found]))
     else:
         for one in found:
             print(f"{one.site}/{one.node}: {one.from_seq}..{one.to_seq}  {_why(one)}")
+        for (site, node), events in sorted(came.items()):
+            print(f"{site}/{node}: {events.twice} {_TWICE}\n" if events.twice else "", end="")
         if any(one.from_seq == 1 and not one.excused for one in found):
             print(_YOUNGER)
         if not found:

@@ -79,7 +79,8 @@ _BASELINE: Final = (
     " ON CONFLICT (site, node) DO UPDATE SET from_seq = excluded.from_seq, set_ms = excluded.set_ms"
 )
 _BOXES: Final = (
-    "SELECT site, node, count(*), min(seq), max(seq), max(arrived_ms), max(arrived_ms - at_ms) FROM dated"
+    "SELECT site, node, count(*), min(seq), max(seq), max(arrived_ms), max(arrived_ms - at_ms),"
+    " count(*) - count(DISTINCT seq) FROM dated"
     " GROUP BY site, node"
 )
 
@@ -143,6 +144,7 @@ class BoxEvents:
     """The events of a box: how many, lowest and highest number, last arrival, how many came out of order.
 
     `longest_ms` is the longest time from happening to arriving, None where nobody knows the box's time.
+    `twice` are events with a number that another has: two outboxes had the box's name, one after the other.
     """
 
     stored: int
@@ -151,6 +153,7 @@ class BoxEvents:
     arrived_ms: int
     longest_ms: int | None
     late: int
+    twice: int = 0
 
 
 def open_store(where: str, *, password: str | None = None, make: bool = True) -> Store:
@@ -252,9 +255,15 @@ class Store:
         }
         return {
             (site, node): BoxEvents(
-                int(stored), int(lowest), int(highest), int(at), _int(longest), late.get((site, node), 0)
+                int(stored),
+                int(lowest),
+                int(highest),
+                int(at),
+                _int(longest),
+                late.get((site, node), 0),
+                int(twice),
             )
-            for site, node, stored, lowest, highest, at, longest in self._db.run(_BOXES)
+            for site, node, stored, lowest, highest, at, longest, twice in self._db.run(_BOXES)
         }
 
     def arrivals(self, *, after: int, most: int) -> list[tuple[int, Arrived]]:

@@ -65,6 +65,20 @@ def test_the_boxes_the_gaps_and_the_muster_are_shown(
 
 
 @BOTH
+def test_numbers_that_another_outbox_used_are_told(
+    store: Store, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A box with a new disk counts from 1 again, and what it loses hides behind the old numbers."""
+    store.add([arrived(seq) for seq in range(1, 6)])
+    assert "TWICE" not in shown(capsys, "boxes", "--db", where)
+    store.add([arrived(seq, id=f"{arrived(seq).fields['id'][:-4]}f{seq:03x}") for seq in (1, 5)])
+    assert "; 2 NUMBERS USED TWICE" in shown(capsys, "boxes", "--db", where)
+    assert "north/box-07: 2 NUMBERS USED TWICE" in shown(capsys, "gaps", "--db", where)
+    (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))
+    assert (7, 2) == (row["stored"], row["numbers_twice"])
+
+
+@BOTH
 def test_an_event_is_a_word_of_its_box_unless_it_was_carried_or_kept(
     store: Store, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
