@@ -165,6 +165,7 @@ def test_a_server_that_is_no_broker_is_told() -> None:
         port = server.getsockname()[1]
         (finding,) = look(BrokerOptions(host="127.0.0.1", port=port))
     assert "does not answer MQTT 5" in finding.what
+    assert "see the check `certificates`" in finding.fix
 
 
 @pytest.mark.mosquitto

@@ -138,7 +138,8 @@ def _judged(answers: _Answers, wanted: list[str]) -> _Answers:
 
 _SILENT_FIX: Final = (
     "check that the port is the broker's MQTT port, that TLS is set where the broker wants it (cert_file and "
-    "key_file, if it asks for the box's certificate), and that it speaks MQTT 5 (mosquitto 1.6 or newer)"
+    "key_file, if it asks for the box's certificate, a valid one: see the check `certificates`), and "
+    "that it speaks MQTT 5 (mosquitto 1.6 or newer)"
 )
 
 
