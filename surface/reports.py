@@ -26,8 +26,8 @@ _MAX_ROSTER: Final = 8 << 20
 _MAX_NAME: Final = 200
 _TWICE: Final = "NUMBERS USED TWICE: its outbox was made anew, and what is missing may be hidden"
 _YOUNGER: Final = (
-    "where numbers are missing from 1 on: did another store have the box before? Then `dsr-surface copy`\n"
-    "takes over what that has, or `dsr-surface baseline` says from which number on they are expected here"
+    "where numbers are missing from 1 on: if another store has them, `dsr-surface copy` takes them over; if\n"
+    "nobody shall have them (the box had no consumer yet), `dsr-surface baseline` says where to begin"
 )
 
 
