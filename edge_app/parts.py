@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
 _NS_PER_S: Final = 1_000_000_000
+#: `dsr-edge emit` may have the outbox for ten seconds.
+_PATIENCE_S: Final = 15.0
 #: Frames a second of the annotated video.
 _SHOW_FPS: Final = 12.5
 
@@ -101,7 +103,7 @@ class Parts:
         self._open_delivery()
         self._pulse = Pulse(folder=config.delivery.outbox.parent, counts=self._counts)
         self._desk = self._make_desk(source)
-        self._delivery.start()
+        self._delivery.start(patience_s=_PATIENCE_S)
         self._open_planes(stages)
         self._presence = wiring.presence(
             config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()

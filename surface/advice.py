@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
-from edge_app.delivery.validity import validities
-from edge_app.errors import ConfigError
+from edge_app.delivery.validity import expired_on
 
 if TYPE_CHECKING:
     from surface.link import ConsumerSettings
@@ -47,10 +46,5 @@ def what_to_do(reason: str, settings: ConsumerSettings, *, thrown_out: bool) -> 
 def _expired(settings: ConsumerSettings) -> str | None:
     """Return which certificate of ours has expired when; a broker refuses it without a word."""
     path = None if settings.tls is None else settings.tls.cert_file
-    try:
-        ends = None if path is None else min(one.ends for one in validities(path))
-    except ConfigError:
-        return None  # the connection itself says what is wrong with the file
-    if ends is None or datetime.now(tz=timezone.utc) <= ends:
-        return None
-    return f"{path} expired on {ends:%Y-%m-%d}: make it again"
+    ended = expired_on(path, datetime.now(tz=timezone.utc))
+    return None if ended is None else f"{path} expired on {ended:%Y-%m-%d}: make it again"

@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import paho.mqtt.client as mqtt
@@ -27,6 +28,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_app.delivery.tls import context_for
+from edge_app.delivery.validity import expired_on
 from edge_app.errors import DsrError, LinkError
 from edge_app.secret_files import read_secret
 
@@ -40,6 +42,8 @@ _LOG = structlog.get_logger(__name__)
 
 _FIRST_DELAY_S: Final = 0.25
 _STEADY_S: Final = 10.0
+#: After so many connections in a row that stood for less than that, somebody else may have our id.
+_THROWN_OUT: Final = 3
 _POLL_S: Final = 0.2
 #: What the broker may send us in one packet: receipts and commands are small.
 _INCOMING_BYTES: Final = 128 * 1024
@@ -144,6 +148,7 @@ class Link:
         self._up = False
         self._reason = ""
         self._told = ""
+        self._short_ones = 0
         self._drop: str | None = None
         self._stopping = threading.Event()
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, guards nothing
@@ -202,7 +207,7 @@ class Link:
         self._conn += 1
         self._up, self._reason, self._drop = False, "", None
         client: mqtt.Client | None = None
-        was_up = False
+        was_up, began = False, time.monotonic()
         try:
             client = self._new_client(broker)
             self._client = client
@@ -218,7 +223,9 @@ class Link:
             self._client = None
             if client is not None:
                 _close(client)
-        reason = f"{broker.name}: {self._reason or 'connection ended'}"
+        self._short_ones = self._short_ones + 1 if was_up and time.monotonic() - began < _STEADY_S else 0
+        hint = self._hint(broker, was_up=was_up)
+        reason = f"{broker.name}: {self._reason or 'connection ended'}{'' if hint is None else f'; {hint}'}"
         if not self._stopping.is_set():
             # A broker that stays away is one line, not one line an attempt.
             tell = _LOG.warning if was_up or reason != self._told else _LOG.debug
@@ -226,6 +233,17 @@ class Link:
             self._told = reason
         self._report(LinkDown(conn=self._conn, reason=reason, was_up=was_up))
         return was_up
+
+    def _hint(self, broker: BrokerOptions, *, was_up: bool) -> str | None:
+        """Return what a broker does not say: that our own certificate has expired, or another has our id."""
+        if self._short_ones >= _THROWN_OUT:
+            return f"again and again: does another client call itself {self._options.mqtt_client_id}?"
+        wall = self._clock.wall()
+        if was_up or broker.tls is None or wall.ms is None:
+            return None
+        now = datetime.fromtimestamp(wall.ms / 1000, tz=timezone.utc)
+        ended = expired_on(broker.tls.cert_file, now)
+        return None if ended is None else f"our own certificate expired on {ended:%Y-%m-%d}"
 
     def _new_client(self, broker: BrokerOptions) -> mqtt.Client:
         client = mqtt.Client(

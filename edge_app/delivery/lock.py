@@ -17,18 +17,26 @@ from edge_app.delivery.files import file_id
 from edge_app.errors import OutboxError, OutboxLocked
 
 _PAUSES_S: Final = (0.02, 0.05, 0.1)
+_LOOK_S: Final = 0.1
 
 
 class OutboxLock:
     """Holds the lock of the outbox at `path` from construction until `release`.
+
+    Args:
+        path: the outbox.
+        patience_s: how long to wait for another process to give it free.
 
     Raises:
         OutboxLocked: another process holds it; the message names it.
         OutboxError: the lock file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience_s: float = 0.0) -> None:
         self._outbox, self._path = path, lock_path(path)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline and is_owned(path):
+            time.sleep(_LOOK_S)
         self._fd = self._take()
 
     def lost(self) -> bool:

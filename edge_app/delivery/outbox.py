@@ -41,14 +41,17 @@ _SLACK_PAGES: Final = 16
 class Outbox(Tables):
     """The outbox at `options.path`, locked for this process until `close`.
 
-    `alive` is called now and then while a damaged file is salvaged, which may take a minute.
+    `alive` is called now and then while a damaged file is salvaged, which may take a minute. For another
+    process that has it the wait is `patience_s` seconds.
 
     Raises:
         OutboxLocked: another process owns it.
         OutboxError: the folder cannot be made or written.
     """
 
-    def __init__(self, *, options: OutboxOptions, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, *, options: OutboxOptions, alive: Callable[[], None] = lambda: None, patience_s: float = 0.0
+    ) -> None:
         self._options = options
         self._alive = alive
         self.path = options.path
@@ -59,7 +62,7 @@ class Outbox(Tables):
                 f"the outbox's folder {self.path.parent} cannot be made: {error.strerror}",
                 fix="make it by hand, writable for the user that runs the daemon, or change delivery.outbox",
             ) from error
-        self._lock = OutboxLock(self.path)
+        self._lock = OutboxLock(self.path, patience_s=patience_s)
         self._ceiling = SequenceCeiling(self.path)
         self._ballast = Ballast(self.path)
         self._unreserved = False

@@ -75,8 +75,11 @@ class Delivery:
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, *, patience_s: float = 0.0) -> None:
         """Open the outbox and start; an unreachable broker is no error, the link keeps trying.
+
+        Args:
+            patience_s: how long to wait for a command that has the outbox (`emit`, `drain`).
 
         Raises:
             OutboxLocked: another process owns the outbox.
@@ -84,7 +87,7 @@ class Delivery:
             ConfigError: a consumer's key cannot be read.
         """
         keys = {one.id: read_key(one.key_file, consumer=one.id) for one in self._options.consumers}
-        outbox = Outbox(options=self._options.outbox, alive=self._on_beat)
+        outbox = Outbox(options=self._options.outbox, alive=self._on_beat, patience_s=patience_s)
         try:
             link = self._assemble(outbox, keys)
         except OutboxCorrupt as error:  # a file that opens may still be damaged in a table that is read now

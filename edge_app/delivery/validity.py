@@ -61,6 +61,15 @@ def validities(path: Path) -> list[Validity]:
     return found
 
 
+def expired_on(path: Path | None, now: datetime) -> datetime | None:
+    """Return since when the certificate at `path` is of no use; None if it is, or if its file cannot tell."""
+    try:
+        ends = None if path is None else min(one.ends for one in validities(path))
+    except ConfigError:  # the connection itself says what is wrong with the file
+        return None
+    return ends if ends is not None and ends < now else None
+
+
 def validity_of(der: bytes) -> Validity:
     """Return the dates of one certificate in DER.
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +59,14 @@ def test_whoever_asks_at_the_wrong_moment_keeps_no_daemon_from_starting(
         fcntl.flock(asking, fcntl.LOCK_SH)
         monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
         OutboxLock(path).release()
+
+
+def test_lock_waits_for_a_command_that_ends_soon(tmp_path: Path) -> None:
+    """Somebody sent a test event while the daemon loaded its models."""
+    path = tmp_path / "outbox.db"
+    command = OutboxLock(path)
+    threading.Timer(0.5, command.release).start()
+    OutboxLock(path, patience_s=10).release()
 
 
 def test_a_second_daemon_is_refused_before_it_loads_anything(

@@ -483,6 +483,17 @@ def test_second_broker_is_used_when_the_first_is_away(mosquitto: Broker, deliver
     wait_until(lambda: delivery.status().broker == f"127.0.0.1:{second.port}", what="the second broker")
 
 
+def test_client_that_shares_the_boxs_name_is_suspected(mosquitto: Broker, deliver: Deliver) -> None:
+    """The broker closes the older connection without a word."""
+    broker = mosquitto()
+    delivery = deliver(broker.port)
+    for connects in range(1, 5):
+        wait_until(lambda n=connects: delivery.status().connects >= n, what="connection")  # type: ignore[misc]
+        Watcher(broker.port, client_id="dsr-north-box-1", topic="x").close()
+    hint = "again and again: does another client call itself dsr-north-box-1?"
+    wait_until(lambda: hint in str(delivery.status().last_error), what="the suspicion")
+
+
 def test_client_id_collision_does_not_become_a_storm(mosquitto: Broker, deliver: Deliver) -> None:
     """Another client with our id takes over the session again and again: we come back more slowly."""
     broker = mosquitto()

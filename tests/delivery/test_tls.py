@@ -140,6 +140,17 @@ def test_broker_that_wants_a_client_certificate_gets_it(
 
 
 @pytest.mark.mosquitto
+def test_own_certificate_that_has_expired_is_named(
+    authority: Authority, to_tls: Callable[..., Delivery]
+) -> None:
+    """The broker hangs up without a word, and whoever reads the log must not look for it there."""
+    server, (cert, key) = authority.issue("broker"), authority.issue("box-01", days=-1)
+    demand = (f"cafile {authority.cert}", "require_certificate true")
+    delivery = to_tls(server, *demand, ca_file=authority.cert, cert_file=cert, key_file=key)
+    assert refused(delivery, "our own certificate expired on 20")
+
+
+@pytest.mark.mosquitto
 def test_missing_certificate_file_is_said_and_tried_again(
     authority: Authority, to_tls: Callable[..., Delivery], tmp_path: Path
 ) -> None:

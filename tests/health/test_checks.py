@@ -258,6 +258,17 @@ def test_a_full_disk_is_a_failure(box: Box, monkeypatch: pytest.MonkeyPatch) -> 
     assert "free space: du" in problem.fix
 
 
+def test_an_outbox_that_somebody_removed_is_a_failure(box: Box) -> None:
+    """Its numbers are still reserved beside it: this box has recorded before."""
+    _, config = box()
+    path = config.delivery.outbox
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}.seq").write_text("100003\n", encoding="ascii")
+    (problem,) = check_outbox(config)
+    assert State.FAIL is problem.state
+    assert "up to number 100003 at most" in problem.what
+
+
 def test_an_outbox_that_was_never_finished_is_told(box: Box) -> None:
     """The disk was full when it was made; that is no matter of permissions."""
     _, config = box()

@@ -77,9 +77,17 @@ def check_outbox(config: Config) -> Iterator[Finding]:
         OutboxError: it is damaged or cannot be read.
     """
     from edge_app.delivery.database import open_for_reading
+    from edge_app.delivery.files import SequenceCeiling
     from edge_app.delivery.lock import is_owned, owner
 
     path = config.delivery.outbox
+    if not path.exists() and (given := SequenceCeiling(path).value):
+        yield fail(
+            OUTBOX,
+            f"none at {path}, but events up to number {given} at most were recorded in one there",
+            fix="find out who removed it; what waited in it is lost: the daemon reports a gap at its start",
+        )
+        return
     if not path.exists():
         yield ok(OUTBOX, f"none at {path} yet: the daemon makes it at its first start")
         return
