@@ -73,9 +73,11 @@ def test_numbers_that_another_outbox_used_are_told(
     assert "TWICE" not in shown(capsys, "boxes", "--db", where)
     store.add([arrived(seq, id=f"{arrived(seq).fields['id'][:-4]}f{seq:03x}") for seq in (1, 5)])
     assert "; 2 NUMBERS USED TWICE" in shown(capsys, "boxes", "--db", where)
-    assert "north/box-07: 2 NUMBERS USED TWICE" in shown(capsys, "gaps", "--db", where)
+    assert "north/box-07: 2 NUMBERS USED TWICE" in shown(capsys, "gaps", "--db", where, status=1)
     (row,) = json.loads(shown(capsys, "boxes", "--json", "--db", where))
     assert (7, 2) == (row["stored"], row["numbers_twice"])
+    shown(capsys, "baseline", "north/box-07", "--from", "6", "--db", where)
+    assert "TWICE" not in shown(capsys, "gaps", "--db", where)
 
 
 @BOTH

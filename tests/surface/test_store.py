@@ -104,6 +104,25 @@ def test_time_fix_dates_what_was_recorded_without_a_clock(store: Store) -> None:
 
 
 @BOTH
+def test_commissioning_test_is_stored_and_changes_nothing(store: Store) -> None:
+    """`dsr-edge emit --test` sends any kind: nobody left by it, no loss is excused, no clock is set."""
+    span = {"from_seq": 2, "to_seq": 4, "lost": 3, "reason": "full"}
+    kinds: dict[str, dict[str, object]] = {
+        "presence": {"change": "left", "person_ref": "C1"}, "time_fix": {"offset_ms": 5}, "gap": span
+    }  # fmt: skip
+    store.add(
+        [
+            arrived(1, wall_ms=None, wall_quality="none"),
+            *(arrived(seq, kind=kind, test=True, **own) for seq, (kind, own) in enumerate(kinds.items(), 5)),
+        ]
+    )
+    assert [] == store.departures()
+    assert [(2, 4, False)] == [(one.from_seq, one.to_seq, one.reported) for one in store.missing()]
+    assert [None] == at_ms(store, "test")
+    assert 4 == sum(store.counts().values())
+
+
+@BOTH
 def test_who_came_out_of_order_and_how_late_is_counted(store: Store) -> None:
     """By box and priority: history after a live event of its priority is late, an alarm before it not."""
     store.add([arrived(3), arrived(1), arrived(2), arrived(4, kind="alarm"), arrived(5)])
