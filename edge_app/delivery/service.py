@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edge_app.records import CardReading, PresenceSnapshot
 
 _LOG = structlog.get_logger(__name__)
+_FIRST: Final = "at a box's first start nothing; else its state is gone: docs/deployment.md, Another disk"
 
 
 class Delivery:
@@ -102,7 +103,10 @@ class Delivery:
         self._stood = tuple(alarm.id for alarm in outbox.alarms() if alarm.body is not None)
         link = self._new_link(receipts=bool(keys))
         self._worker = self._new_worker(outbox, link, keys)
-        self._clean_before = outbox.note(RUN, "running") in {None, "stopped"}
+        before = outbox.note(RUN, "running")
+        self._clean_before = before in {None, "stopped"}
+        if before is None and outbox.next_seq == 1:
+            _LOG.warning("outbox_new", path=str(outbox.path), fix=_FIRST)
         self._thread = threading.Thread(target=self._worker.run, name="delivery", daemon=True)
         return link
 
