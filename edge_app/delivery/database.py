@@ -3,13 +3,16 @@
 ``synchronous=FULL`` makes every commit survive a power cut (``NORMAL`` in WAL mode loses them all,
 measured); `max_page_count` makes it fail cleanly when it is as large as it may be, instead of filling
 the disk. Schemas are `schema_vN.sql`, counted by ``PRAGMA user_version``.
+
+On a full disk SQLite can only write where the files have their room already. So a database begins with a
+megabyte of free pages, and the room of its log is taken when it is opened (`take_room`).
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 2
 PAGE_BYTES: Final = 4096
+_RESERVED_PAGES: Final = 256
+_LOG_BYTES: Final = 2 << 20
 # The log is written back at 250 pages (1 MB), so that the ballast (files.py) is always large enough to.
 _SETTINGS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
@@ -53,6 +58,27 @@ def open_database(path: Path, *, max_mb: float) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def take_room(connection: sqlite3.Connection, path: Path) -> None:
+    """Take the room of the log, and a megabyte of pages; quietly does nothing where the disk has none.
+
+    The pages are written before they are set free: those that never were have no room on the disk.
+    """
+    with suppress(sqlite3.OperationalError):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        if pages < _RESERVED_PAGES:
+            connection.execute("CREATE TABLE IF NOT EXISTS room (bytes BLOB)")
+            blob = (_RESERVED_PAGES - pages) * PAGE_BYTES
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (blob,))
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        connection.execute("DROP TABLE IF EXISTS room")
+    with suppress(OSError):
+        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(descriptor, 0, _LOG_BYTES)
+        finally:
+            os.close(descriptor)
 
 
 def _keep_to_ourselves(path: Path) -> None:

@@ -4,10 +4,9 @@
 block of numbers is reserved on disk before the first of them is used; a new database after a loss
 starts above the last reservation.
 
-**The ballast.** On a full disk SQLite can neither delete nor check-point, because both write to the
-log first, and the queue is wedged for good. A file that can be given up at that moment makes the room
-in which the log can be written back and the oldest rows deleted; it is larger than the log gets
-before SQLite writes it back by itself.
+**The ballast.** The log has its room (`database.take_room`), but what it holds may have none in the database
+yet: then it cannot be written back, and the queue is wedged for good. A file that can be given up at that
+moment makes the room; it is larger than the log gets before SQLite writes it back by itself.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from edge_app.delivery.database import max_pages, open_database, transaction, translated
+from edge_app.delivery.database import max_pages, open_database, take_room, transaction, translated
 from edge_app.delivery.files import Ballast, SequenceCeiling, file_id, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
 from edge_app.delivery.salvage import Wreck, complete, new_file, settle
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edge_app.delivery.salvage import SavedRow
 
 _LOG = structlog.get_logger(__name__)
-_EVICT_AT_ONCE: Final = 512
+_EVICT_LEAST, _EVICT_AT_ONCE = 16, 512
 _TRIES: Final = 6
 _SLACK_PAGES: Final = 16
 
@@ -85,6 +85,7 @@ class Outbox(Tables):
 
     def _open(self) -> None:
         self._db = open_database(self.path, max_mb=self._options.max_mb)
+        take_room(self._db, self.path)
         self._file_id = file_id(self.path)
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class Outbox(Tables):
             try:
                 return self._append(drafts, losses)
             except OutboxFull:
-                if tries == _TRIES or not self._make_room(first=tries == 1):
+                if tries == _TRIES or not self._make_room(len(drafts), first=tries == 1):
                     raise
 
     def _reserve(self, up_to: int) -> None:
@@ -193,18 +194,19 @@ class Outbox(Tables):
             if not frozen:
                 self._ballast.restore()
 
-    def _make_room(self, *, first: bool) -> bool:
-        """Make room because the file may not, or cannot, grow; return whether anything could be done.
+    def _make_room(self, coming: int, *, first: bool) -> bool:
+        """Make room because the file may not, or cannot, grow for `coming` rows; return whether any was made.
 
         If it is the disk that is full, the log cannot grow either, so nothing can be deleted until the
         log was written back into the file: that `first`, with the ballast's room, and then eviction.
         """
-        bounded = self._pragma("page_count") >= self._pragma("max_page_count") - _SLACK_PAGES
+        pages, most = self._pragma("page_count"), self._pragma("max_page_count")
+        bounded = not self._frozen and pages >= most - _SLACK_PAGES
         dropped = not bounded and self._ballast.drop()
         if first and not bounded and self._write_back():
             return True
         try:
-            evicted = self._evict("full")
+            evicted = self._evict("full", coming)
         except OutboxFull:
             return dropped
         self._write_back()
@@ -225,14 +227,16 @@ class Outbox(Tables):
             return False
         return not busy and frames == written
 
-    def _evict(self, reason: str) -> int:
-        """Give up the least important and oldest rows; return how many."""
+    def _evict(self, reason: str, coming: int = _EVICT_AT_ONCE) -> int:
+        """Give up the least important and oldest rows, an eighth or twice the `coming`; return how many."""
+        tally = self.tally()
         for priority in (3, 2, 1, 0):
+            many = min(max(_EVICT_LEAST, 2 * coming, tally[priority][0] // 8), _EVICT_AT_ONCE)
             for parked in ("parked IS NULL", "parked IS NOT NULL"):
                 with translated(self.path):
                     chosen = self._db.execute(
                         f"SELECT seq, kind FROM outbox WHERE priority = ? AND {parked} ORDER BY seq LIMIT ?",  # noqa: S608 - constant
-                        (priority, _EVICT_AT_ONCE),
+                        (priority, many),
                     ).fetchall()
                 if chosen:
                     self._lose(chosen, reason)

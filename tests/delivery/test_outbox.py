@@ -214,8 +214,8 @@ print(json.dumps([committed, failed, lost, held, read, outbox.next_seq - 1, last
 
 
 def test_file_that_may_not_grow_loses_nothing_silently(tmp_path: Path) -> None:
-    """Every write beyond 400 kB is refused by the system: what was committed is held or in the ledger."""
-    committed, _, lost, held, read, last, _ = json.loads(_limited(_FILL, tmp_path, file_bytes=400_000)[-1])
+    """Every write beyond 2.5 MB is refused by the system: what was committed is held or in the ledger."""
+    committed, _, lost, held, read, last, _ = json.loads(_limited(_FILL, tmp_path, file_bytes=2_500_000)[-1])
     assert committed == lost + held == lost + read == last
     assert committed >= 300
 
@@ -243,6 +243,34 @@ def test_full_disk_is_survived_by_eviction(tmp_path: Path) -> None:
     assert committed >= 12_000
     assert turn >= 190
     assert lost > 0
+
+
+@pytest.mark.parametrize("waiting", [0, 61, 3000])
+def test_disk_that_somebody_else_fills_at_once_stops_no_commit(waiting: int, tmp_path: Path) -> None:
+    """However little the files have grown: their room was taken when they were opened."""
+    script = f"""
+import os
+outbox = Outbox(options=OutboxOptions(path=path, max_mb=1024))
+for _ in range({waiting} // 61):
+    outbox.append([draft() for _ in range(61)])
+held = sum(n for n, _ in outbox.tally().values())
+for turn in range(1000):
+    if turn % 50 == 0:
+        room = os.statvfs(path.parent)
+        with (path.parent / "others").open("ab") as file:
+            if room.f_bavail:
+                os.posix_fallocate(file.fileno(), file.tell(), room.f_bavail * room.f_frsize)
+    outbox.append([draft()])
+lost = sum(loss.n for loss in outbox.unreported())
+print(json.dumps([held, lost + sum(n for n, _ in outbox.tally().values())]))
+"""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inside = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=40m tmpfs {disk} && exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no mount namespace, and so no disk of our own")
+    held, accounted = json.loads(_limited(script, disk, file_bytes=-1, before=inside)[-1])
+    assert held + 1000 == accounted
 
 
 def test_full_disk_fails_cleanly_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
