@@ -50,6 +50,8 @@ _HEARD: Final = (
     " ON CONFLICT (site, node) DO UPDATE SET event_ms = excluded.event_ms"
     " WHERE node.event_ms IS NULL OR node.event_ms < excluded.event_ms"
 )
+#: A box that sends a backlog is not written down as heard with every commit of it.
+_HEARD_EVERY_MS: Final = 1000
 _BOOT: Final = (
     "INSERT INTO boot (site, node, boot, offset_ms, seq) VALUES (:site, :node, :boot, :offset_ms, :seq)"
     " ON CONFLICT (site, node, boot) DO UPDATE SET offset_ms = excluded.offset_ms, seq = excluded.seq"
@@ -183,6 +185,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._heard: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Let go of the database."""
@@ -196,12 +199,18 @@ class Store:
         Raises:
             SurfaceError: they could not be committed; none was, and none may be receipted.
         """
+        words = {
+            box: at_ms
+            for box, at_ms in (_heard(arrived) if live else {}).items()
+            if at_ms - self._heard.get(box, 0) >= _HEARD_EVERY_MS
+        }
         with self._db.transaction():
             new = self._db.insert_events([_row(one) for one in arrived])
             for one in arrived:
                 self._note(one)
-            for (site, node), at_ms in sorted(_heard(arrived).items() if live else ()):
+            for (site, node), at_ms in sorted(words.items()):
                 self._db.run(_HEARD, site=site, node=node, at_ms=at_ms)
+        self._heard.update(words)
         return new
 
     def _note(self, one: Arrived) -> None:
