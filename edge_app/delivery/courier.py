@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 from edge_app.delivery.event import ALARM
 from edge_app.delivery.lanes import Lanes
 from edge_app.delivery.link import event_properties
-from edge_app.delivery.parking import UNFIT, Parking, meaning
+from edge_app.delivery.parking import FOREIGN, SUSPECT, UNFIT, Parking, meaning
 from edge_app.delivery.receipts import MAX_IDS, ReceiptRefused, check_receipt
 from edge_app.delivery.retained import Retained
 from edge_app.errors import OutboxFull
@@ -41,6 +41,8 @@ _RECEIPTS_AFTER_NS: Final = 10_000_000
 _TOPIC_OVERHEAD: Final = 256
 _SOON_NS: Final = 5_000_000
 _TOKEN_BYTES: Final = 8
+#: Site and node stand at the beginning of a body, behind version and id.
+_NAMES_WITHIN: Final = 256
 _LET_WRITE: Final = "let the box write there in the broker's access list: docs/deployment.md, section 7"
 
 
@@ -75,6 +77,7 @@ class Courier:
         self._clock = clock
         self._keys = keys
         self._required = options.required_consumers
+        self._names = b'"site":"%b","node":"%b",' % (options.site.encode(), options.node.encode())
         self._lanes = Lanes(
             outbox=outbox,
             required=self._required,
@@ -216,6 +219,8 @@ class Courier:
             again = self._lanes.overdue(now=now, timeout_ns=int(self._options.receipt_timeout_s * _NS))
             if again:
                 _LOG.info("receipts_overdue", again=again)
+                for row in self._lanes.stuck():
+                    self._parking.park(row, SUSPECT, "consumers receipt others, but not this one")
         self._send_state(now)
         if not self.closing:
             self._send_events(now)
@@ -315,6 +320,9 @@ class Courier:
         reserve = self._window // 10
         while (row := self._lanes.next(now=now, free=self._free, reserve=reserve)) is not None:
             if self._parking.keeps_back(row):
+                continue
+            if self._names not in row.body[:_NAMES_WITHIN]:
+                self._parking.park(row, FOREIGN, "recorded when the box had another site or node")
                 continue
             if self._max_packet is not None and len(row.body) + _TOPIC_OVERHEAD > self._max_packet:
                 self._parking.park(row, UNFIT, f"larger than the broker's limit of {self._max_packet} bytes")

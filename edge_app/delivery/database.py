@@ -26,6 +26,8 @@ SCHEMA_VERSION: Final = 2
 PAGE_BYTES: Final = 4096
 _RESERVED_PAGES: Final = 256
 _LOG_BYTES: Final = 2 << 20
+#: How every SQLite database begins (sqlite.org/fileformat.html, 1.2).
+_MAGIC: Final = b"SQLite format 3\0"
 # The log is written back at 250 pages (1 MB), so that the ballast (files.py) is always large enough to.
 _SETTINGS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
@@ -58,6 +60,19 @@ def open_database(path: Path, *, max_mb: float) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def refuse_others(path: Path) -> None:
+    """Refuse a file that is no database; only where an outbox was before may it be a damaged one.
+
+    Raises:
+        OutboxError: it is something else.
+    """
+    with suppress(OSError):
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+        if head and head != _MAGIC:
+            raise OutboxError(f"{path} is no outbox, but another file", fix="check delivery.outbox")
 
 
 def take_room(connection: sqlite3.Connection, path: Path) -> None:

@@ -11,7 +11,9 @@ lane. It is one event wide until every required consumer has receipted an event 
 connection, and again after a receipt is overdue: who does not answer may not be there, and what the broker
 forgets meanwhile would be overtaken by what comes after it. Each lane must be answered by itself, because
 the one event of another may have gone out before the consumer had subscribed. (An absent consumer therefore
-stops the lanes; state, muster and standing alarms are retained messages and do not wait for it.)
+stops the lanes; state, muster and standing alarms are retained messages and do not wait for it.) One who
+receipts others and, time after time, not this row cannot store it: it is `stuck`, and must not stop what is
+behind it.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ _BACKOFF_FIRST_NS: Final = 1_000_000_000
 _BACKOFF_MAX_NS: Final = 300_000_000_000
 _NS: Final = 1_000_000_000
 _SLOW: Final = 10
+_STRIKES: Final = 2
 
 
 def _rows() -> deque[Row]:
@@ -50,7 +53,8 @@ class Lane:
     """The rows of one priority.
 
     `cursor` was handed out last, `owed` lack a receipt since when, `unheard` are the required consumers that
-    have receipted none of this connection.
+    have receipted none of this connection. The row `stuck` was overdue `strikes` times, although others were
+    receipted meanwhile.
     """
 
     priority: int
@@ -59,6 +63,8 @@ class Lane:
     ahead: deque[Row] = field(default_factory=_rows)
     owed: dict[int, int] = field(default_factory=_times)
     unheard: set[str] = field(default_factory=_names)
+    stuck: int = 0
+    strikes: int = 0
     paused_until: int = 0
     backoff: int = _BACKOFF_FIRST_NS
 
@@ -98,6 +104,7 @@ class Lanes:
         self._receipt_window = receipt_window
         self._rate = history_per_s
         self._answered_at = 0
+        self._known_stuck: set[int] = set()
         self._tokens = 0.0
         self._tokens_at = 0
         self._history_to = 0
@@ -224,10 +231,23 @@ class Lanes:
             quiet = min(waited, now - self._answered_at)
             if quiet > allowed or waited > _SLOW * allowed:
                 again += len(lane.owed)
+                if self._answered_at > lane.owed[oldest]:
+                    lane.strikes = lane.strikes + 1 if lane.stuck == oldest else 1
+                    lane.stuck = oldest
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
                 lane.unheard = set(self._required)
         return again
+
+    def stuck(self) -> list[Row]:
+        """Return the rows that are to be set aside: the consumers are there, and do not receipt these."""
+        found = []
+        for lane in self.lanes:
+            if lane.strikes >= (1 if lane.stuck in self._known_stuck else _STRIKES):
+                found += self._outbox.page(lane.priority, after=lane.stuck - 1, limit=1)
+                self._known_stuck.add(lane.stuck)
+                lane.strikes = 0
+        return [row for row in found if row.seq in self._known_stuck]
 
     def oldest_owed(self) -> int | None:
         """Return when the longest unreceipted row was sent (monotonic ns), None if none is owed."""

@@ -10,19 +10,25 @@ Nothing here knows about MQTT.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from edge_app.delivery.database import max_pages, open_database, take_room, transaction, translated
+from edge_app.delivery.database import (
+    max_pages,
+    open_database,
+    refuse_others,
+    take_room,
+    transaction,
+    translated,
+)
 from edge_app.delivery.files import Ballast, SequenceCeiling, file_id, has_room, sync_folder
 from edge_app.delivery.lock import OutboxLock
+from edge_app.delivery.rescue import Rescue
 from edge_app.delivery.salvage import Wreck, complete, new_file, settle
-from edge_app.delivery.tables import Tables
 from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ _TRIES: Final = 6
 _SLACK_PAGES: Final = 16
 
 
-class Outbox(Tables):
+class Outbox(Rescue):
     """The outbox at `options.path`, locked for this process until `close`.
 
     `alive` is called now and then while a damaged file is salvaged, which may take a minute. For another
@@ -46,7 +52,7 @@ class Outbox(Tables):
 
     Raises:
         OutboxLocked: another process owns it.
-        OutboxError: the folder cannot be made or written.
+        OutboxError: the folder cannot be made or written, or the file never was an outbox.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Outbox(Tables):
         try:
             settle(self.path)
             fresh = not self.path.exists()
+            if self._ceiling.value == 0:
+                refuse_others(self.path)
             try:
                 self._open()
                 self.next_seq = self._first_free(fresh=fresh)
@@ -308,8 +316,8 @@ class Outbox(Tables):
         wreck = Wreck(self.path)
         try:
             before = wreck.ask("SELECT sum(n) FROM tally")
-            kept = self._take_over(wreck)
-            first, last = self._salvaged_span(wreck)
+            kept = self._take_over(wreck, ceiling=self._ceiling.value, alive=self._alive)
+            first, last = self._salvaged_span(wreck, ceiling=self._ceiling.value)
         finally:
             wreck.close()
         had = before[0][0] if before and isinstance(before[0][0], int) else None
@@ -339,50 +347,6 @@ class Outbox(Tables):
         """Let numbers go on above `seq`, also if the rows that had the last ones are lost."""
         self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
         self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (seq,))
-
-    def _take_over(self, wreck: Wreck) -> int:
-        kept = 0
-        batch: list[SavedRow] = []
-        for row in wreck.rows(ceiling=self._ceiling.value):
-            batch.append(row)
-            if len(batch) >= _EVICT_AT_ONCE:
-                kept += self._adopt(batch)
-                batch = []
-        kept += self._adopt(batch)
-        with translated(self.path), transaction(self._db):
-            for table, columns in (("alarm", 3), ("meta", 2), ("boot", 3)):
-                marks = ",".join("?" * columns)
-                self._adopt_notes(table, marks, wreck.ask(f"SELECT * FROM {table}"))  # noqa: S608 - constant
-            self._adopt_losses(wreck)
-        return kept
-
-    def _adopt_losses(self, wreck: Wreck) -> None:
-        """Take over the losses that are still to be told: those whose report may be lost as well."""
-        lowest = wreck.ask("SELECT seq FROM outbox ORDER BY seq LIMIT 1")
-        for first, last, n, reason, kinds, gap in wreck.ask(
-            "SELECT from_seq, to_seq, n, reason, kinds, gap_seq FROM loss"
-        ):
-            told = gap is not None and lowest and gap < lowest[0][0]
-            if told or self._db.execute("SELECT 1 FROM outbox WHERE seq = ?", (gap,)).fetchone():
-                continue
-            with suppress(ValueError, TypeError, sqlite3.Error):
-                self._ledger(first, last, n, reason, json.loads(kinds))
-
-    def _adopt(self, rows: Sequence[SavedRow]) -> int:
-        self._alive()
-        with translated(self.path), transaction(self._db):
-            self._insert(rows)
-        return len(rows)
-
-    def _adopt_notes(self, table: str, marks: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        for row in rows:
-            with suppress(sqlite3.IntegrityError, sqlite3.ProgrammingError):
-                self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - constant
-
-    def _salvaged_span(self, wreck: Wreck) -> tuple[int, int]:
-        low = wreck.ask("SELECT seq FROM outbox ORDER BY seq LIMIT 1")
-        high = wreck.ask("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
-        return (low[0][0] if low else 1), (high[0][0] if high else max(1, self._ceiling.value))
 
     def _first_free(self, *, fresh: bool) -> int:
         """Return the first number that no event ever had; above the reservation if the file is new."""

@@ -1,12 +1,14 @@
 """Rows that the broker would not have: set aside with the reason, tried again in measure.
 
-There are three reasons. ``DENIED``: the broker does not authorise the topic. That concerns a whole kind,
+There are four reasons. ``DENIED``: the broker does not authorise the topic. That concerns a whole kind,
 so what comes after it is set aside as well, now and then the oldest row of the kind is tried, and when the
 broker takes one, all follow in their order.
 ``UNFIT``: this very row (too large, a format the broker rejects); tried now and then, because the broker
 may be another. ``SUSPECT``: the connection ended, time after time, while this row was the first
 under way; some brokers answer a message that they dislike by closing the connection, and one such
-row must not block all that is behind it. Tried every quarter of an hour.
+row must not block all that is behind it; or it is `stuck`, because a required consumer cannot store it
+(`lanes`). Tried every quarter of an hour. ``FOREIGN``: it was recorded under another name of the box, and
+belongs to topics that the box no longer has. Tried at the next start, whose name may be that one again.
 
 What is parked is out of order when it goes at last; its `seq` still says where it belongs.
 """
@@ -33,6 +35,7 @@ _LOG = structlog.get_logger(__name__)
 DENIED: Final = "denied"
 UNFIT: Final = "unfit"
 SUSPECT: Final = "suspect"
+FOREIGN: Final = "foreign"
 
 _NOT_AUTHORISED: Final = 0x87
 #: Reason codes that will not change by trying again soon: not authorised, topic name invalid, packet
@@ -69,6 +72,8 @@ class Parking:
         self._probe_wait_ns = _PROBE_FIRST_NS
         self._suspects_at = clock.mono_ns()
         self.count = 0
+        self._foreign = 0
+        outbox.unpark(FOREIGN)
         outbox.unpark(SUSPECT)
         outbox.unpark(UNFIT)
 
@@ -144,7 +149,8 @@ class Parking:
         self._refusals.pop(row.seq, None)
         self._outbox.park(row.seq, f"{why}: {reason}")
         self._lanes.settled(row.seq, row.priority)
-        if why != DENIED or row.kind not in self._denied:
+        self._foreign += why == FOREIGN
+        if (why != DENIED or row.kind not in self._denied) and (why != FOREIGN or self._foreign == 1):
             _LOG.error("event_parked", kind=row.kind, seq=row.seq, reason=reason)
         if why == DENIED:
             self._denied.add(row.kind)

@@ -144,16 +144,17 @@ def deliver(tmp_path: Path) -> Iterator[Callable[..., Delivery]]:
             "reconnect_max_s": 0.5,
             "connect_timeout_s": 2.0,
             "receipt_timeout_s": 1.0,
+            "node": "box-1",
+            **options,
         }
         delivery = Delivery(
             options=DeliveryOptions(
                 site="north",
-                node="box-1",
                 outbox=OutboxOptions(path=tmp_path / "outbox.db", max_mb=max_mb),
                 consumers=consumers,
-                **{**settings, **options},
+                **settings,
             ),
-            context=EnvelopeContext(site="north", node="box-1", boot=boot_id()),
+            context=EnvelopeContext(site="north", node=settings["node"], boot=boot_id()),
             clock=clock or SystemClock(),
             on_cards=on_cards,
         )

@@ -12,6 +12,7 @@ from benchmarks.proxy import FaultProxy
 from benchmarks.rig import BoxProcess, Watcher, free_port, order_violations, wait_until
 from edge_app.delivery.options import ConsumerOptions
 from edge_app.delivery.receipts import make_receipt
+from tests.delivery.consumer import Consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,6 +213,40 @@ def test_history_does_not_delay_a_new_alarm(
     assert delivery.status().waiting > 0, "history was over too soon to prove anything"
     assert sorted(delays)[-2] < 0.2, delays
     watcher.close()
+
+
+def test_event_that_the_consumer_cannot_store_does_not_stop_those_behind_it(
+    mosquitto: Broker,
+    deliver: Callable[..., Delivery],
+    event: Callable[..., Event],
+    key_file: Path,
+) -> None:
+    """It receipts all but the first sighting: that one is set aside, and the rest arrives in order."""
+    broker = mosquitto()
+    consumer = Consumer(broker.port)
+    delivery = deliver(
+        broker.port,
+        consumers=(ConsumerOptions(id="surface", key_file=key_file),),
+        receipt_timeout_s=0.2,
+        reconnect_max_s=0.2,
+    )
+    wait_until(lambda: delivery.status().connected, what="connection")
+    poison = str(delivery.submit(event("sighting")))
+    rest = [str(delivery.submit(event("sighting"))) for _ in range(5)]
+    told: set[str] = set()
+
+    def sightings() -> list[str]:
+        delivery.submit(event("presence"))
+        for arrival in list(consumer.watcher.arrivals):
+            if (one := arrival.event["id"]) not in told | {poison}:
+                told.add(one)
+                consumer.receipt([one], token=arrival.token)
+        found = [a.event["id"] for a in consumer.watcher.arrivals if a.event["kind"] == "sighting"]
+        return list(dict.fromkeys(one for one in found if one != poison))
+
+    wait_until(lambda: sightings() == rest, what="arrival of what is behind it", timeout=60)
+    wait_until(lambda: delivery.status().parked == 1, what="parking")
+    consumer.watcher.close()
 
 
 def test_two_receipting_consumers_are_both_waited_for(

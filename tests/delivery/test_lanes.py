@@ -148,6 +148,33 @@ def test_slow_consumer_is_not_given_more_copies(
     assert 0 < lanes.overdue(now=10 * S, timeout_ns=S)
 
 
+def test_row_that_alone_gets_no_receipt_is_stuck(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """Twice overdue while another lane is receipted; of an absent consumer no row is stuck."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, "sighting", "sighting")
+    lanes = lanes_over(outbox, "surface")
+    stuck, now = [], 0
+    while not stuck and now < 300:
+        fill(outbox, make_draft, "presence")
+        lanes.grown({1})
+        if now == 100:
+            lanes.hello()
+        for seq in take(lanes, now=now * S):
+            if seq > 2 and now >= 100:
+                outbox.remove([seq])
+                receipt(lanes, [seq], now=now * S)
+        lanes.overdue(now=now * S, timeout_ns=S)
+        stuck = [row.seq for row in lanes.stuck()]
+        now += 1
+    assert [1] == stuck
+    assert now > 100
+    outbox.park(1, "suspect")
+    lanes.settled(1, 2)
+    assert 2 in take(lanes, now=now * S)
+
+
 def test_overdue_events_come_again_more_and_more_rarely(
     open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
 ) -> None:

@@ -670,10 +670,18 @@ def test_outbox_of_the_first_version_is_brought_up_to_date(
     assert [] == outbox._db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'com%'").fetchall()
 
 
-def test_only_two_quarantined_files_are_kept(open_outbox: Opener, tmp_path: Path) -> None:
+def test_file_that_never_was_an_outbox_is_refused_and_left_alone(open_outbox: Opener, tmp_path: Path) -> None:
+    """A slip in `delivery.outbox`: not the configuration itself must be set aside as a damaged outbox."""
+    (tmp_path / "outbox.db").write_text("box: {site: m}\n", encoding="utf-8")
+    with pytest.raises(OutboxError, match="is no outbox, but another file"):
+        open_outbox()
+    assert "box: {site: m}\n" == (tmp_path / "outbox.db").read_text(encoding="utf-8")
+
+
+def test_only_two_quarantined_files_are_kept(open_outbox: Opener, make_draft: Drafts, tmp_path: Path) -> None:
     """A box that is damaged every day does not fill its disk with wrecks."""
     for _ in range(4):
-        open_outbox().close()
+        _filled(open_outbox, make_draft, 1)
         (tmp_path / "outbox.db").write_bytes(b"rubbish" * 1000)
     open_outbox()
     assert ["outbox.db.corrupt-3", "outbox.db.corrupt-4"] == sorted(

@@ -511,6 +511,26 @@ def test_client_id_collision_does_not_become_a_storm(mosquitto: Broker, deliver:
         rival.close()
 
 
+def test_what_was_recorded_under_another_name_is_set_aside_until_the_box_has_it_again(
+    mosquitto: Broker, deliver: Deliver, event: Events
+) -> None:
+    """No consumer takes an event that names another box than its topic; what is behind it must go."""
+    before = deliver(free_port())
+    before.submit(event("test", note="old name"))
+    before.stop()
+    broker = mosquitto()
+    watcher = Watcher(broker.port, topic="mine/#")
+    renamed = deliver(broker.port, node="box-2")
+    renamed.submit(event("test", note="new name"))
+    notes = lambda: [e["note"] for e in watcher.events() if e["kind"] == "test"]  # noqa: E731
+    wait_until(lambda: notes() == ["new name"], what="arrival")
+    wait_until(lambda: renamed.status().parked == renamed.status().waiting > 0, what="parking")
+    renamed.stop()
+    deliver(broker.port)
+    wait_until(lambda: notes() == ["new name", "old name"], what="arrival of what was set aside")
+    watcher.close()
+
+
 # -- clocks, spool -----------------------------------------------------------------------------------
 
 

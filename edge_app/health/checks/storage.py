@@ -25,6 +25,22 @@ _BLOCK: Final = b"\0" * 4096
 _SLOW_SYNC_MS: Final = 100.0
 _SYNCS: Final = 5
 _MANY: Final = 10_000
+#: Why events are parked (`delivery/parking.py`), and what to do.
+_PARKED: Final = {
+    "denied": (
+        "the broker refused them",
+        "give the box's user the right to publish below its own topics (docs/deployment.md)",
+    ),
+    "unfit": ("the broker takes none of that size or form", "raise the broker's limits (max_packet_size)"),
+    "suspect": (
+        "the connection ended each time, or a consumer receipts others and not these",
+        "look into the logs of the broker and of the consumers for what they say of them",
+    ),
+    "foreign": (
+        "they were recorded when the box had another site or node",
+        "set the name back until they are delivered, or `dsr-edge outbox export` and `dsr-surface import`",
+    ),
+}
 #: Less room than this, and a write-ahead log cannot be written back.
 _LEAST_MB: Final = 4.0
 
@@ -93,15 +109,16 @@ def check_outbox(config: Config) -> Iterator[Finding]:
         return
     with closing(open_for_reading(path)) as db:
         waiting = int(db.execute("SELECT COALESCE(SUM(n), 0) FROM tally").fetchone()[0])
-        parked = int(db.execute("SELECT COUNT(*) FROM outbox WHERE parked IS NOT NULL").fetchone()[0])
+        why = db.execute(
+            "SELECT substr(parked, 1, instr(parked, ':') - 1), COUNT(*) FROM outbox"
+            " WHERE parked IS NOT NULL GROUP BY 1"
+        )
+        parked = dict(why.fetchall())
     who = f"process {owner(path)} owns it" if is_owned(path) else "no daemon runs"
     yield ok(OUTBOX, f"{path}: {who}, {waiting} events wait")
-    if parked:
-        yield warn(
-            OUTBOX,
-            f"{parked} events are parked: the broker refused them",
-            fix="give the box's user the right to publish below its own topics (docs/deployment.md)",
-        )
+    for why, number in sorted(parked.items()):
+        because, fix = _PARKED.get(why, _PARKED["denied"])
+        yield warn(OUTBOX, f"{number} events are parked: {because}", fix=fix)
     if waiting > _MANY:
         yield warn(
             OUTBOX,
