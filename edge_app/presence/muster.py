@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from edge_app.presence import events
+from edge_app.presence import changes, events
 from edge_app.presence.cameras import CameraStates
 from edge_app.presence.count import count
 from edge_app.presence.departures import Departures
-from edge_app.presence.events import milliseconds
 from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
 from edge_app.presence.portals import doorkeepers, watched_zones
@@ -284,7 +283,7 @@ class Muster:
         data = {
             "person_ref": ref,
             "portal": crossing.portal,
-            **_way(before, crossing.after, crossing.mono_ns),
+            **changes.way(before, crossing.after, crossing.mono_ns),
         }
         yield self._presence(key, crossing.mono_ns, crossing.after or crossing.before, data)
 
@@ -334,10 +333,10 @@ class Muster:
             self._departures.went_out(left, key, named=named, template=identity.template)
         elif was is not None and zone is None and portal is None and named:
             self._departures.seen_outside(was)
-        change = self._change(before, place)
-        if change:
+        news = changes.change(before, place, away_ns=self._away_ns)
+        if news:
             where = zone or (None if before is None else before.zone)
-            yield self._presence(key, now_ns, where, {**who, "portal": portal, **change})
+            yield self._presence(key, now_ns, where, {**who, "portal": portal, **news})
 
     def _someone_left(self, identity: Identity, left: str | None, portal: str) -> Iterator[Event]:
         """Tell that somebody left a zone undecided, if anybody can have."""
@@ -359,17 +358,6 @@ class Muster:
         )
         return before
 
-    def _change(self, before: Place | None, place: Place) -> dict[str, Any] | None:
-        """Return what has changed for somebody who was at `before` and is at `place`; None if nothing."""
-        was = None if before is None else before.zone
-        if before is None or was is None:
-            return None if place.zone is None else {"change": "entered"}
-        away_ns = max(0, place.first_seen_ns - before.last_seen_ns)
-        away = {"previous_zone": was, "away_ms": milliseconds(away_ns)}
-        if was != place.zone:
-            return {**away, **_way(before, place.zone, place.last_seen_ns)}
-        return {"change": "returned", **away} if away_ns >= self._away_ns else None
-
     def _presence(self, key: TrackKey, now_ns: int, zone: str | None, data: dict[str, Any]) -> Event:
         fields = {"track": key[1], **data, **events.counts(self._count().total)}
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
@@ -387,11 +375,3 @@ class Muster:
             msg = f"camera {camera!r:.60} has no zone; there are: {', '.join(sorted(self._zones))}"
             raise ValueError(msg)
         return self._zones[camera]
-
-
-def _way(before: Place, zone: str | None, now_ns: int) -> dict[str, Any]:
-    """Return the change from `before` to `zone`: entered, moved or left, and how long they had been there."""
-    if before.zone is None:
-        return {"change": "entered"}
-    change = "left" if zone is None else "moved"
-    return {"change": change, "previous_zone": before.zone, "dwell_ms": milliseconds(now_ns - before.since)}
