@@ -61,6 +61,7 @@ class Muster:
         standing_alarms: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin.
         cards: how positioning cards are compared with faces; None: none are read.
+        sure_score: from which score on the detector is sure of a face.
         now_ns: when this run began.
         kept: what the ledger's file holds.
     """
@@ -78,6 +79,7 @@ class Muster:
         standing_alarms: Iterable[str] = (),
         shifts: Shifts | None = None,
         cards: CardRules | None = None,
+        sure_score: float = 0.5,
         now_ns: int = 0,
         kept: Kept | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class Muster:
         self._forget_person_ns = int(forget_person_s * _NS)
         standing = tuple(standing_alarms)
         self._cameras = CameraStates(standing=standing)
+        self._sure_score = sure_score
         self._ledger = Ledger()
         self._rounds = Rounds(ledger=self._ledger, rules=rules or {}, standing=standing, shifts=shifts)
         self._unique = Uniqueness(
@@ -127,10 +130,11 @@ class Muster:
         made: list[Event] = []
         for tracked in faces.faces:
             key, box = (frame.camera, tracked.track), tracked.face.box
-            sight = self._sights.see(key, frame.mono_ns)
+            sure = tracked.face.score >= self._sure_score
+            sight = self._sights.see(key, frame.mono_ns, sure=sure)
             point = (box.x + box.width / 2) / frame.width, (box.y + box.height / 2) / frame.height
             size = box.width / frame.width
-            crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns)
+            crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns, sure=sure)
             said = self._sights.said(key)
             if said is None or not said.decided:
                 if crossings:
@@ -325,6 +329,8 @@ class Muster:
                 return
             before = self._stranger(identity, place)  # somebody went in: nobody knows who
         elif identity.person_ref is None:
+            if portal is None and not self._sights.is_somebody(key):
+                return
             before, who = self._stranger(identity, place), {"previous": withdrawn}
         else:
             before, who = self._ledger.claim(identity.person_ref, place), {"person_ref": identity.person_ref}

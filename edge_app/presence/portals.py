@@ -5,6 +5,8 @@ An **area** is a zone of its own within the picture. A track's zone is found onc
 after that only crossings change it, so that a face that is lost behind a pillar does not walk through
 a gate. A crossing counts when the face is surely on the other side, by a share of its own size: who
 stands on the line and sways has not crossed it. What went around the end of a line has not, either.
+Nor has what the detector was never sure of on one of the sides: a weak detection keeps a track going
+(`faces.track`), and some patch of light that was once taken for a face takes nobody through a gate.
 
 Only faces are seen: who walks away from the camera shows none. A portal needs a camera that faces
 those who come in and one that faces those who leave; whoever is seen outside again has left, too.
@@ -105,15 +107,27 @@ class Doorkeeper:
         walk = self._walks.get(track)
         return self._zone if walk is None else walk.zone
 
-    def see(self, track: str, point: Point, *, size: float, mono_ns: int) -> list[Crossing]:
-        """Take in where the face of `track` is, its size a share of the picture; return its crossings."""
+    def see(
+        self, track: str, point: Point, *, size: float, mono_ns: int, sure: bool = True
+    ) -> list[Crossing]:
+        """Take in where the face of `track` is; return its crossings.
+
+        Args:
+            track: its name.
+            point: the middle of the face, as shares of the picture.
+            size: its width as a share of the picture's.
+            mono_ns: when.
+            sure: the detector is sure that it is a face.
+        """
         walk = self._walks.get(track)
         if walk is None:
             walk = self._walks[track] = _Walk(zone=self._zone_at(point), sure={})
-        sure = min(max(_SURE_FACES * size, _SURE_LEAST), _SURE_MOST)
+        if not sure:
+            return []
+        margin = min(max(_SURE_FACES * size, _SURE_LEAST), _SURE_MOST)
         crossings = []
         for portal in self._portals:
-            inside = portal.sure_side(point, sure)
+            inside = portal.sure_side(point, margin)
             if inside is None:
                 continue
             before = walk.sure.get(portal.name)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
 _VISIBLE_NS: Final = 1_500_000_000
 _VISIBLE_VIEWS: Final = 5
+#: Of somebody unknown who came through no portal the detector was sure so often, or always.
+_SURE_VIEWS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,15 @@ class Said:
 
 @dataclass(slots=True)
 class Sight:
-    """A track in the picture: when, how often; the portal it went through undecided, and the zone it left."""
+    """A track in the picture: when, how often; the portal it went through undecided, and the zone it left.
+
+    `sure` is in how many views the detector was sure of a face.
+    """
 
     first_ns: int
     last_ns: int
     views: int = 0
+    sure: int = 0
     portal: str | None = None
     left: str | None = None
 
@@ -58,16 +64,22 @@ class Sights:
         self._sights: dict[TrackKey, Sight] = {}
         self.now_ns = 0
 
-    def see(self, key: TrackKey, mono_ns: int) -> Sight:
-        """Note that `key` is in a picture taken at `mono_ns`."""
+    def see(self, key: TrackKey, mono_ns: int, *, sure: bool) -> Sight:
+        """Note that `key` is in a picture taken at `mono_ns`; `sure`: the detector is sure of its face."""
         sight = self._sights.setdefault(key, Sight(mono_ns, mono_ns))
-        sight.last_ns, sight.views = max(sight.last_ns, mono_ns), sight.views + 1
+        sight.last_ns = max(sight.last_ns, mono_ns)
+        sight.views, sight.sure = sight.views + 1, sight.sure + sure
         return sight
 
     def say(self, identity: Identity) -> tuple[Said | None, Said]:
-        """Note what is said about a track; return what was said before, and what is now."""
-        key = (identity.camera, identity.track)
-        before, now = self._said.get(key), Said(identity.decision, identity.person_ref)
+        """Note what is said about a track; return what was said before, and what is now.
+
+        That a patch of light is nobody who is known says nothing: it is undecided, as long as it is no more.
+        """
+        key, decision = (identity.camera, identity.track), identity.decision
+        if decision is Decision.UNKNOWN and self.portal_of(key) is None and not self.is_somebody(key):
+            decision = Decision.UNDECIDED
+        before, now = self._said.get(key), Said(decision, identity.person_ref)
         self._said[key] = now
         self._reasons[key] = identity.reason
         return before, now
@@ -85,6 +97,11 @@ class Sights:
         """Return the zone that the track left through that portal, None where it came from outside."""
         sight = self._sights.get(key)
         return None if sight is None else sight.left
+
+    def is_somebody(self, key: TrackKey) -> bool:
+        """Return whether the track is more than a patch of light that was once or twice taken for a face."""
+        sight = self._sights.get(key)
+        return sight is None or sight.sure >= min(_SURE_VIEWS, sight.views)
 
     def end(self, key: TrackKey) -> None:
         """Forget a track."""

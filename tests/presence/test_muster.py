@@ -276,14 +276,19 @@ def test_every_view_of_a_frame_keeps_its_person_present(muster: Muster) -> None:
 
 
 def frame(
-    at: float, *, camera: str = "cam1", shape: tuple[int, int] = (100, 200), **tracks: float
+    at: float,
+    *,
+    camera: str = "cam1",
+    shape: tuple[int, int] = (100, 200),
+    score: float = 0.9,
+    **tracks: float,
 ) -> FrameFaces:
     """Return a frame in which the face of each track is so far to the right, in the middle of the height."""
     height, width = shape
     quality = Quality(20.0, 9.0, 90.0, 40.0, 0.0, 0.0, 0.0, 0.8)
     landmarks = np.array([[1, 1], [5, 1], [3, 3], [1, 5], [5, 5]], np.float32)
     faces = tuple(
-        TrackedFace(track, Face(Box(x * width - 5, height / 2 - 5, 10, 10), landmarks, 0.9), quality, None)
+        TrackedFace(track, Face(Box(x * width - 5, height / 2 - 5, 10, 10), landmarks, score), quality, None)
         for track, x in tracks.items()
     )
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -416,6 +421,37 @@ def test_undecided_who_leaves_is_one_stranger_fewer(gated: Muster) -> None:
     assert ("presence", "left", None) == told(events)[1]
     gated.ended("cam1", "t2")
     assert HeadCount(0, 0, 0) == gated.snapshot(103 * S).count
+
+
+def test_patch_of_light_that_was_once_taken_for_a_face_is_nobody(gated: Muster) -> None:
+    """Called unknown, twice; the detector was sure of it in two views. In three, it is somebody."""
+    for views, people in ((2, 0), (3, 1)):
+        track, at = f"t{views}", 10 * views
+        for step in range(8):
+            gated.see(frame(at + step, score=0.9 if step < views else 0.3, **{track: 0.8}))
+        gated.identity(said(None, track=track, at=at + 7, first=at))
+        gated.identity(said(None, track=track, at=at + 9, first=at, final=True))
+        gated.ended("cam1", track)
+        assert people == gated.snapshot((at + 10) * S).headcount
+
+
+def test_stranger_who_was_a_patch_of_light_at_first_is_somebody_at_last(gated: Muster) -> None:
+    """Called unknown too early; when the track ends, the detector has been sure often enough."""
+    for at in range(10):
+        gated.see(frame(10 + at, score=0.9 if at in (0, 7, 8, 9) else 0.3, t1=0.8))
+        if at == 6:
+            gated.identity(said(None, at=16, first=10))
+    gated.identity(said(None, at=20, first=10, final=True))
+    gated.ended("cam1", "t1")
+    assert 1 == gated.snapshot(21 * S).headcount
+
+
+def test_weak_detections_take_nobody_through_a_gate(gated: Muster) -> None:
+    """They keep the track going; the detector was never sure of a face on the other side."""
+    gated.see(frame(9, t1=0.2))
+    gated.identity(said("a", at=9))
+    assert () == gated.see(frame(10, score=0.4, t1=0.8))
+    assert {} == where(gated, 11)
 
 
 def test_resolution_that_changes_sends_nobody_through_a_gate(gated: Muster) -> None:

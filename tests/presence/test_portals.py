@@ -63,6 +63,13 @@ def test_lost_between_two_sights_still_crosses() -> None:
     assert 1 == len(walk(Doorkeeper(zone="drift", portals=[GATE]), (0.05, 0.5), (0.95, 0.5)))
 
 
+def test_face_of_which_the_detector_is_never_sure_crosses_nothing() -> None:
+    """A patch of light that was once taken for a face, to the right of the line, and wanders."""
+    keeper = Doorkeeper(zone="drift", portals=[GATE])
+    ways = [keeper.see("t1", (x, 0.5), size=0.05, mono_ns=1, sure=x == 0.8) for x in (0.8, 0.2, 0.8, 0.1)]
+    assert ([[]] * 4, "drift") == (ways, keeper.zone_of("t1"))
+
+
 def test_an_area_is_a_zone_of_its_own() -> None:
     """In from the drift, and out to it again."""
     keeper = Doorkeeper(zone="drift", portals=[ROOM])
