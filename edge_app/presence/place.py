@@ -50,8 +50,13 @@ class Place:
         """Return this place with the times that it takes over from where the person was before."""
         if before is None or before.zone is None or self.zone is None:
             return self
-        since = before.since if before.zone == self.zone else self.since_ns
-        return replace(self, since_ns=since, inside_ns=before.inside_since)
+        same = before.zone == self.zone
+        return replace(
+            self,
+            since_ns=before.since if same else self.since_ns,
+            inside_ns=before.inside_since,
+            through=self.through or (same and before.through),
+        )
 
 
 def latest(places: Iterable[Place]) -> Place | None:

@@ -98,7 +98,7 @@ class Strangers:
         score, nearest = self._nearest(key, template, visible)
         if nearest is not None and score >= same_from:
             before = nearest.place
-            nearest.places[key] = place
+            nearest.places[key] = place.after(before)
             nearest.doubtful_joins += score < same_from + doubt
             if template is not None:
                 nearest.templates[key] = template

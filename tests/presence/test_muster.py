@@ -377,6 +377,15 @@ def test_stranger_who_came_through_a_gate_is_inside_until_they_leave(gated: Must
     assert HeadCount(0, 0, 0) == gated.snapshot(603 * S).count  # unlike as they are: it is one person
 
 
+def test_stranger_whom_a_camera_within_sees_is_inside_until_they_leave_as_well(gated: Muster) -> None:
+    """The later sight was through no gate; the stranger has come through one all the same."""
+    gated.see(frame(9, t1=0.2))
+    gated.identity(said(None, at=9, template=template(0.9), score=0.1))
+    gated.see(frame(10, t1=0.8))
+    gated.identity(said(None, track="t2", camera="cam3", at=60, template=template(0.9), score=0.1))
+    assert HeadCount(1, 1, 1) == gated.snapshot(600 * S).count
+
+
 def test_whoever_came_in_as_a_stranger_leaves_by_name(gated: Muster) -> None:
     """Not recognised on the way in, recognised on the way out: one person, and nobody is left."""
     gated.see(frame(9, t1=0.2))
