@@ -309,8 +309,9 @@ class CardReading:
 class PersonSeen:
     """Where and when somebody was last seen; `person_ref` is None for somebody whom nobody knows.
 
-    `since_ns` is when they came into the zone. Times are negative if that was before this run of the
-    monotonic clock began.
+    `since_ns` is when they came into the zone. `perhaps_left_ns` is when somebody went out of it whom nobody
+    recognised and who may have been this person: they are in the muster and not in the best count. Times
+    are negative if that was before this run of the monotonic clock began.
     """
 
     person_ref: str | None
@@ -321,6 +322,7 @@ class PersonSeen:
     last_seen_ns: int
     score: float | None
     since_ns: int | None = None
+    perhaps_left_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,5 +356,5 @@ class PresenceSnapshot:
 
     @property
     def headcount(self) -> int:
-        """How many people the box counts: the named and the unknown."""
-        return len(self.people) + len(self.unknown)
+        """How many people the box counts: the named and the unknown, without those who have perhaps left."""
+        return sum(one.perhaps_left_ns is None for one in (*self.people, *self.unknown))

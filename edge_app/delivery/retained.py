@@ -167,6 +167,9 @@ def _seen(person: PersonSeen, now_ns: int) -> dict[str, Any]:
         last_seen_ns=max(0, person.last_seen_ns),
         age_ms=max(0, now_ns - person.last_seen_ns) // _NS_PER_MS,
         dwell_ms=None if person.since_ns is None else max(0, now_ns - person.since_ns) // _NS_PER_MS,
+        perhaps_left_ms=(
+            None if person.perhaps_left_ns is None else max(0, now_ns - person.perhaps_left_ns) // _NS_PER_MS
+        ),
         score=None if person.score is None else round(person.score, 4),
     )
 

@@ -4,8 +4,8 @@ The best count is the named people and the strangers; a face that could not be d
 away) is somebody of these as long as no more faces are in one picture than people are counted, and
 one more person beyond that. The lower bound leaves out strangers who may be another one again, but
 never goes below the faces that are seen at once. The upper bound adds every undecided face, and two
-for one wherever two tracks were taken for one stranger on doubtful likeness. Somebody who went out,
-nobody knows who (`departures`), is taken off the lower bound alone.
+for one wherever two tracks were taken for one stranger on doubtful likeness. Somebody who has perhaps
+left (`departures`) is in the upper bound alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from edge_app.records import HeadCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from edge_app.presence.ledger import Ledger
     from edge_app.presence.place import Place, TrackKey
@@ -50,19 +50,12 @@ class Counted:
         )
 
 
-def count(
-    ledger: Ledger,
-    visible: Iterable[Visible],
-    *,
-    zones: Iterable[str] = (),
-    departed: Mapping[str, int] | None = None,
-) -> Counted:
-    """Return the counts of every zone in which somebody is, and of `zones`; `departed` may be out."""
-    gone = departed or {}
-    sure, doubtful, joins = Counter[str](), Counter[str](), Counter[str]()
+def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = ()) -> Counted:
+    """Return the counts of every zone in which somebody is, and of `zones`."""
+    sure, doubtful, joins, perhaps = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for _, place in ledger.whereabouts():
         if place.zone is not None:
-            sure[place.zone] += 1
+            (sure if place.perhaps_left_ns is None else perhaps)[place.zone] += 1
     for stranger in ledger.strangers:
         zone = stranger.place.zone
         if zone is not None:
@@ -71,7 +64,7 @@ def count(
     faces, undecided = _faces(visible)
     counts: dict[str, HeadCount] = {}
     surplus: list[Visible] = []
-    for zone in {*zones, *sure, *doubtful, *faces}:
+    for zone in {*zones, *sure, *doubtful, *perhaps, *faces}:
         at_once = max(faces[zone].values(), default=0)
         known = sure[zone] + doubtful[zone]
         more = undecided[zone][: max(0, at_once - known)]
@@ -79,8 +72,8 @@ def count(
         best = known + len(more)
         counts[zone] = HeadCount(
             best=best,
-            low=min(best, max(sure[zone] - gone.get(zone, 0), at_once)),
-            high=max(best, known + len(undecided[zone])) + joins[zone],
+            low=min(best, max(sure[zone], at_once)),
+            high=max(best, known + len(undecided[zone])) + joins[zone] + perhaps[zone],
         )
     return Counted(zones=dict(sorted(counts.items())), surplus=tuple(surplus))
 

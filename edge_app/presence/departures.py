@@ -2,96 +2,171 @@
 
 A face is sometimes named on the way in and not on the way out, or the other way round. Kept apart by names
 alone, one person would then be two: the one who came in and is still counted, and the one who went out and
-never was. A portal sees every coming and going, so whoever leaves is set off against somebody who came in
-through one: a stranger, the most alike first; or, where only people with a name are inside, against one of
-them, nobody knows whom. No name is taken from the muster for that, and the best count stays: in a rescue a
-person too many is looked for in vain, one too few is not looked for. The lower bound has one fewer, until
-one of them is seen outside.
+never was. A portal sees every coming and going, so whoever leaves is set off against somebody who is inside:
+of these few the most alike. A stranger is then gone. Somebody with a name stays in the muster, marked as
+perhaps left, and only the best count and the lower bound have one fewer: in a rescue a person too many is
+looked for in vain, one too few is not looked for.
+
+A guess can be wrong, and what is seen later says so. Who is marked and is seen inside has not left: the mark
+goes to the next. Who is not marked and is seen outside has left: a guess that was made since they were last
+seen inside was about them, and whoever was taken for the leaver counts again.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from edge_app.identity.handover import STRANGE
+from edge_app.presence.strangers import Stranger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Callable
 
     from edge_app.presence.ledger import Ledger
     from edge_app.presence.place import Place, TrackKey
-    from edge_app.presence.strangers import Stranger
+    from edge_app.presence.strangers import Look
+
+#: Guesses that are remembered, so that they can be taken back.
+_KEEP: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaver:
+    """Somebody who was in `zone`, nobody knows as whom, and left it.
+
+    Attributes:
+        zone: which they left.
+        key: their camera and track.
+        since_ns: when the track began; whoever was seen elsewhere since is somebody else.
+        look: what they look like, (D,) of unit length; None if that is not known.
+        left: False for somebody who is still inside, by a name that was not known to be.
+    """
+
+    zone: str
+    key: TrackKey
+    since_ns: int
+    look: Look | None
+    left: bool = True
+
+
+#: Who left, and for whom they are taken: somebody with a name, or a stranger.
+Guess: TypeAlias = tuple[Leaver, str | Stranger]
 
 
 class Departures:
-    """The departures that are nobody's yet, by zone.
+    """Sets those who leave, and were not known to be inside, off against those who are.
 
     Args:
         ledger: who is counted where.
         visible: whether a track is in the picture now.
-        open_: those of an earlier run.
     """
 
-    def __init__(
-        self, ledger: Ledger, *, visible: Callable[[TrackKey], bool], open_: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, ledger: Ledger, *, visible: Callable[[TrackKey], bool]) -> None:
         self._ledger, self._visible = ledger, visible
-        self._open = Counter(open_ or {})
+        self._guesses: deque[Guess] = deque(maxlen=_KEEP)
 
-    def went_out(
-        self, zone: str, key: TrackKey, *, named: bool, template: npt.NDArray[np.float32] | None = None
-    ) -> bool:
-        """Set off somebody who left `zone` and was not known to be in it; return whether that counts.
+    def went_out(self, leaver: Leaver, *, named: bool) -> bool:
+        """Set off somebody who was not known to be inside; return whether anybody was, and that counts.
 
-        Args:
-            zone: which they left.
-            key: their camera and track.
-            named: somebody registered; only a stranger can have been them before.
-            template: what they look like, of unit length.
+        Somebody who is `named` can only have been a stranger before.
         """
-        inside = [one for one in self._ledger.strangers if self._may_be(one, zone, key)]
-        if inside:
-            first = min(inside, key=lambda one: one.first_seen_ns)
-            gone = first if template is None else max(inside, key=lambda one: one.likeness(template))
-            self._ledger.strangers.drop(gone)
-            return True
-        if named or self.of(zone) >= self._named_in(zone):
-            return False
-        self._open[zone] += 1
-        return True
+        return self._set_off(leaver, named=named)
+
+    def was_unnamed(self, seen: Leaver) -> None:
+        """Take somebody who is named inside, and was not known to be there, for a stranger like them."""
+        self._set_off(replace(seen, left=False), named=True, above=STRANGE)
+
+    def take_back(self, key: TrackKey) -> None:
+        """Undo what the track `key` was set off against: it is somebody else than was said."""
+        for guess in [one for one in self._guesses if one[0].key == key]:
+            self._undo(guess)
 
     def was_inside(self, person_ref: str | None, key: TrackKey, place: Place) -> bool:
         """Return whether the person of a track at `place` was known to be inside before the track began."""
         if person_ref is not None:
-            return place.inside_since < place.first_seen_ns
+            known = any(leaver.key == key for leaver, _ in self._guesses)
+            return known or place.inside_since < place.first_seen_ns
         stranger = self._ledger.strangers.of(key)
-        return stranger is not None and len(stranger.places) > 1
+        before = None if stranger is None else stranger.place_before(key)
+        return before is not None and before.zone is not None
 
-    def seen_outside(self, zone: str) -> None:
-        """Note that somebody with a name who was counted in `zone` is outside: a departure is explained."""
-        self._open[zone] = max(0, self._open[zone] - 1)
+    def seen_inside(self, person_ref: str, before: Place) -> None:
+        """Note that somebody who was at `before` is in that zone: if they are marked, it was another."""
+        if before.zone is None or before.perhaps_left_ns is None:
+            return
+        leaver = Leaver(before.zone, ("", ""), before.perhaps_left_ns, None)
+        for guess in [one for one in self._guesses if one[1] == person_ref]:
+            self._guesses.remove(guess)
+            leaver = guess[0]
+        self._ledger.unmark(person_ref)
+        self._set_off(leaver, named=False)
 
-    def forget(self, zone: str | None) -> None:
-        """Forget the departures from `zone`, or all: somebody has counted by hand."""
-        if zone is None:
-            self._open.clear()
+    def seen_outside(self, before: Place, look: Look | None) -> None:
+        """Note that somebody who was at `before` is out of that zone, and no camera saw them leave it.
+
+        Who was marked is the leaver, as was guessed. Anybody else is the leaver of a guess made since.
+        """
+        if before.perhaps_left_ns is not None:
+            return
+        since = [
+            guess
+            for guess in self._guesses
+            if guess[0].left and guess[0].zone == before.zone and guess[0].since_ns > before.last_seen_ns
+            if isinstance(guess[1], Stranger) or self._stands(guess, self._ledger.place_of(guess[1]))
+        ]
+        if since:
+            self._undo(max(since, key=lambda one: _likeness(one[0].look, look)))
+
+    def forget_strangers(self, zone: str | None) -> None:
+        """Bring no stranger back into `zone`, or anywhere: somebody has counted by hand."""
+        for guess in [one for one in self._guesses if zone in (None, one[0].zone)]:
+            if isinstance(guess[1], Stranger):
+                self._guesses.remove(guess)
+
+    def _set_off(self, leaver: Leaver, *, named: bool, above: float = -2.0) -> bool:
+        """Take somebody inside for the leaver: the most alike, if `above` that; of equals a stranger."""
+        strangers = [one for one in self._ledger.strangers if self._stranger_may_be(one, leaver)]
+        people = [] if named else [one for one in self._ledger.whereabouts() if self._may_be(one[1], leaver)]
+        look = leaver.look
+        ranks: list[tuple[float, int, int, str | Stranger]] = [
+            (_likeness(one.look, look), 1, -one.first_seen_ns, one) for one in strangers
+        ]
+        for ref, place in people:
+            ranks.append((_likeness(self._ledger.look_of(ref), look), 0, -place.last_seen_ns, ref))
+        best = max(ranks, key=lambda rank: rank[:3], default=None)
+        if best is None or best[0] <= above:
+            return False
+        gone = best[3]
+        if isinstance(gone, Stranger):
+            self._ledger.strangers.drop(gone)
         else:
-            del self._open[zone]
+            self._ledger.mark_left(gone, leaver.since_ns)
+        self._guesses.append((leaver, gone))
+        return True
 
-    def of(self, zone: str) -> int:
-        """Return how many went out of `zone` and are still counted; never more than have a name there."""
-        return min(self._open[zone], self._named_in(zone)) if self._open[zone] else 0
+    @staticmethod
+    def _stands(guess: Guess, place: Place | None) -> bool:
+        """Return whether somebody with a name, who is at `place`, is marked for this guess and no other."""
+        return place is not None and place.perhaps_left_ns == guess[0].since_ns
 
-    def all(self) -> dict[str, int]:
-        """Return the number by zone, where there are any."""
-        return {zone: number for zone in self._open if (number := self.of(zone))}
+    def _undo(self, guess: Guess) -> None:
+        self._guesses.remove(guess)
+        if isinstance(guess[1], Stranger):
+            self._ledger.strangers.put_back(guess[1])
+        else:
+            self._ledger.unmark(guess[1])
 
-    def _may_be(self, one: Stranger, zone: str, key: TrackKey) -> bool:
-        place = one.place
-        there = place.through and place.zone == zone and key not in one.places
-        return there and not any(self._visible(other) for other in one.places)
+    def _stranger_may_be(self, one: Stranger, leaver: Leaver) -> bool:
+        there = one.place.through and leaver.key not in one.places
+        return there and self._may_be(one.place, leaver) and not any(map(self._visible, one.places))
 
-    def _named_in(self, zone: str) -> int:
-        return sum(place.zone == zone for _, place in self._ledger.whereabouts())
+    def _may_be(self, place: Place, leaver: Leaver) -> bool:
+        inside = place.zone == leaver.zone and place.perhaps_left_ns is None
+        return inside and place.last_seen_ns < leaver.since_ns
+
+
+def _likeness(one: Look | None, other: Look | None) -> float:
+    """Return how alike two people are, -1..1; where one of them was never seen well, as strangers may be."""
+    return STRANGE if one is None or other is None else float(one @ other)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_app.presence.place import TrackKey
+    from edge_app.presence.strangers import Look
 
 #: Ended claims kept for each person, in case that newer ones are withdrawn.
 _KEEP: Final = 4
@@ -29,11 +30,17 @@ class Ledger:
 
     def __init__(self) -> None:
         self._claims: dict[str, dict[TrackKey, Place]] = {}
+        self._looks: dict[str, Look] = {}
         self.strangers = Strangers()
         self._by_hand = 0
 
-    def claim(self, person_ref: str, place: Place) -> Place | None:
-        """Note that the track of `place` is this person; return where else the person was seen last."""
+    def claim(self, person_ref: str, place: Place, *, look: Look | None = None) -> Place | None:
+        """Note that the track of `place` is this person; return where else the person was seen last.
+
+        `look` is what the track looks like, (D,) of unit length; it is held in memory alone.
+        """
+        if look is not None:
+            self._looks[person_ref] = look
         return self._put(person_ref, (place.camera, place.track), place)
 
     def set_by_hand(self, person_ref: str, place: Place) -> Place | None:
@@ -45,6 +52,7 @@ class Ledger:
         """Take back that `track` is this person; return where the person was seen last in truth."""
         claims = self._claims.get(person_ref, {})
         claims.pop(track, None)
+        self._looks.pop(person_ref, None)
         if not claims:
             self._claims.pop(person_ref, None)
         return latest(claims.values())
@@ -52,10 +60,23 @@ class Ledger:
     def drop(self, person_ref: str) -> None:
         """Forget one person."""
         self._claims.pop(person_ref, None)
+        self._looks.pop(person_ref, None)
 
     def place_of(self, person_ref: str) -> Place | None:
         """Return where the person was seen last, None for somebody who never was."""
         return latest(self._claims.get(person_ref, {}).values())
+
+    def look_of(self, person_ref: str) -> Look | None:
+        """Return what the person looked like when they were named last, None if that is not known."""
+        return self._looks.get(person_ref)
+
+    def mark_left(self, person_ref: str, at_ns: int) -> None:
+        """Mark somebody as perhaps left: they stay in their zone until they are seen anywhere."""
+        self._mark(person_ref, at_ns)
+
+    def unmark(self, person_ref: str) -> None:
+        """Take the mark away."""
+        self._mark(person_ref, None)
 
     def moved(self, person_ref: str | None, track: TrackKey, zone: str | None, now_ns: int) -> Place | None:
         """Note that a track went into another zone; return where it was before, None if it has no place."""
@@ -79,7 +100,7 @@ class Ledger:
         """Drop registered people who were not seen since `before_ns`."""
         for person_ref, place in list(self.whereabouts()):
             if place.last_seen_ns < before_ns:
-                del self._claims[person_ref]
+                self.drop(person_ref)
 
     def whereabouts(self) -> Iterator[tuple[str, Place]]:
         """Yield each registered person's place, those who went out included, by reference."""
@@ -93,6 +114,13 @@ class Ledger:
         return tuple(
             seen(ref, place, zone=place.zone) for ref, place in self.whereabouts() if place.zone is not None
         )
+
+    def _mark(self, person_ref: str, at_ns: int | None) -> None:
+        claims = self._claims.get(person_ref, {})
+        newest = latest(claims.values())
+        for track, place in claims.items():
+            if at_ns is None or place is newest:
+                claims[track] = replace(place, perhaps_left_ns=at_ns)
 
     def _put(self, person_ref: str, key: TrackKey, place: Place) -> Place | None:
         claims = self._claims.setdefault(person_ref, {})
@@ -121,4 +149,5 @@ def seen(person_ref: str | None, place: Place, *, zone: str) -> PersonSeen:
         last_seen_ns=place.last_seen_ns,
         score=place.score,
         since_ns=place.since,
+        perhaps_left_ns=place.perhaps_left_ns,
     )

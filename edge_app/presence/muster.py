@@ -17,7 +17,7 @@ import structlog
 from edge_app.presence import changes, events
 from edge_app.presence.cameras import CameraStates
 from edge_app.presence.count import count
-from edge_app.presence.departures import Departures
+from edge_app.presence.departures import Departures, Leaver
 from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
 from edge_app.presence.portals import doorkeepers, watched_zones
@@ -102,9 +102,7 @@ class Muster:
             now_ns=now_ns,
         )
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
-        self._departures = Departures(
-            self._ledger, visible=self._sights.is_visible, open_=None if kept is None else kept.departures
-        )
+        self._departures = Departures(self._ledger, visible=self._sights.is_visible)
         self._shapes: dict[str, tuple[int, int]] = {}
         #: How often the ledger has changed in more than when somebody was seen.
         self.changes = 0
@@ -135,13 +133,14 @@ class Muster:
             point = (box.x + box.width / 2) / frame.width, (box.y + box.height / 2) / frame.height
             size = box.width / frame.width
             crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns, sure=sure)
-            said = self._sights.said(key)
+            said, first = self._sights.said(key), sight.portal is None
+            sight.went_through(crossings)
             if said is None or not said.decided:
-                if crossings:
-                    sight.portal, sight.left = crossings[-1].portal, crossings[-1].before
                 continue
             self.still_there(*key, frame.mono_ns)
-            made += [event for crossing in crossings for event in self._crossed(key, said, crossing)]
+            for crossing in crossings:
+                made += self._crossed(key, said, crossing, first=first)
+                first = False
         self._sights.now_ns = max(self._sights.now_ns, frame.mono_ns)
         return tuple(made)
 
@@ -228,13 +227,15 @@ class Muster:
             )
             before = self._ledger.set_by_hand(ref, place)
             previous = None if before is None else before.zone
-            if correction.what == "left" and previous is not None:
-                self._departures.seen_outside(previous)
+            if before is not None and correction.what == "left":
+                self._departures.seen_outside(before, self._ledger.look_of(ref))
+            elif before is not None and previous == zone:
+                self._departures.seen_inside(ref, before)
         else:
             for stranger in list(self._ledger.strangers):
                 if zone in (None, stranger.place.zone):
                     self._ledger.strangers.drop(stranger)
-            self._departures.forget(zone)
+            self._departures.forget_strangers(zone)
         change = {"inside": "set", "left": "left", "forget_strangers": "forgotten"}[correction.what]
         data = {
             "person_ref": ref,
@@ -272,18 +273,20 @@ class Muster:
             people=tuple(self._ledger.whereabouts()),
             strangers=tuple(one.place for one in self._ledger.strangers if one.place.zone is not None),
             shift_ms=self._rounds.shift_ms,
-            departures=self._departures.all(),
         )
 
-    def _crossed(self, key: TrackKey, said: Said, crossing: Crossing) -> Iterator[Event]:
-        """Note that a decided track went through a portal; yield the event."""
+    def _crossed(self, key: TrackKey, said: Said, crossing: Crossing, *, first: bool) -> Iterator[Event]:
+        """Note that a decided track went through a portal, its `first` or another; yield the event."""
         before = self._ledger.moved(said.person_ref, key, crossing.after, crossing.mono_ns)
         if before is None:
             return
         self.changes += 1
-        ref, look = said.person_ref, self._ledger.strangers.look_of(key)
-        if crossing.before is not None and not self._departures.was_inside(ref, key, before):
-            self._departures.went_out(crossing.before, key, named=ref is not None, template=look)
+        ref = said.person_ref
+        look = self._ledger.strangers.look_of(key) if ref is None else self._ledger.look_of(ref)
+        known = not first or self._departures.was_inside(ref, key, before)
+        if crossing.before is not None and not known:
+            leaver = Leaver(crossing.before, key, before.first_seen_ns, look)
+            self._departures.went_out(leaver, named=ref is not None)
         data = {
             "person_ref": ref,
             "portal": crossing.portal,
@@ -296,6 +299,7 @@ class Muster:
         key = (identity.camera, identity.track)
         if before is None or not before.decided:
             return
+        self._departures.take_back(key)
         if before.person_ref is None:
             stranger = self._ledger.strangers.of(key)
             self._ledger.strangers.withdraw(key)
@@ -320,37 +324,42 @@ class Muster:
             zone, identity.camera, identity.track, first_ns, now_ns, identity.score, through=through
         )
         who: dict[str, Any] = {}
-        left = self._sights.left_by(key) if zone is None else None
         if identity.decision is Decision.UNDECIDED:
             if not (identity.final and portal is not None):
                 return
-            if zone is None:  # somebody went out: nobody knows who
-                yield from self._someone_left(identity, left, portal)
-                return
-            before = self._stranger(identity, place)  # somebody went in: nobody knows who
+            # somebody went in or out: nobody knows who
+            before = None if zone is None else self._stranger(identity, place)
         elif identity.person_ref is None:
             if portal is None and not self._sights.is_somebody(key):
                 return
             before, who = self._stranger(identity, place), {"previous": withdrawn}
         else:
-            before, who = self._ledger.claim(identity.person_ref, place), {"person_ref": identity.person_ref}
-        was, named = None if before is None else before.zone, identity.person_ref is not None
-        if left is not None and was is None:
-            self._departures.went_out(left, key, named=named, template=identity.template)
-        elif was is not None and zone is None and portal is None and named:
-            self._departures.seen_outside(was)
-        news = changes.change(before, place, away_ns=self._away_ns)
+            before = self._ledger.claim(identity.person_ref, place, look=identity.template)
+            who = {"person_ref": identity.person_ref}
+        left = self._departure(identity, before, first_ns, crossed=portal is not None)
+        news = changes.change(before, place, away_ns=self._away_ns) or left
         if news:
-            where = zone or (None if before is None else before.zone)
+            where = zone or news.get("previous_zone")
             yield self._presence(key, now_ns, where, {**who, "portal": portal, **news})
 
-    def _someone_left(self, identity: Identity, left: str | None, portal: str) -> Iterator[Event]:
-        """Tell that somebody left a zone undecided, if anybody can have."""
-        key = (identity.camera, identity.track)
-        if left is None or not self._departures.went_out(left, key, named=False, template=identity.template):
-            return
-        data = {"person_ref": None, "portal": portal, "change": "left", "previous_zone": left}
-        yield self._presence(key, identity.mono_ns, left, data)
+    def _departure(
+        self, identity: Identity, before: Place | None, first_ns: int, *, crossed: bool
+    ) -> dict[str, str] | None:
+        """Make the departures fit to a track of somebody who was at `before`; return one that is news."""
+        key, ref, look = (identity.camera, identity.track), identity.person_ref, identity.template
+        began = self._sights.began_in(key)
+        if before is not None and before.zone is not None:
+            if before.zone != began:
+                self._departures.seen_outside(before, look)
+            elif ref is not None:
+                self._departures.seen_inside(ref, before)
+        elif began is not None:
+            leaver = Leaver(began, key, first_ns, look)
+            if not crossed and ref is not None:
+                self._departures.was_unnamed(leaver)
+            elif crossed and self._departures.went_out(leaver, named=ref is not None):
+                return {"change": "left", "previous_zone": began}
+        return None
 
     def _stranger(self, identity: Identity, place: Place) -> Place | None:
         doubt = DOUBT_SHARE * (1.0 - identity.threshold)
@@ -369,7 +378,7 @@ class Muster:
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
-        return count(self._ledger, self._sights.visible(), departed=self._departures.all())
+        return count(self._ledger, self._sights.visible())
 
     def _forget(self, now_ns: int) -> None:
         self._ledger.forget_people(now_ns - self._forget_person_ns)

@@ -18,7 +18,8 @@ class Place:
 
     Times are monotonic ns; of an earlier run of the clock they may be negative. `since_ns` is when
     the person came into this zone, `inside_ns` when they came in from outside; None takes the first
-    sight. `through`: they were seen coming into it through a portal.
+    sight. `through`: they were seen coming into it through a portal. `perhaps_left_ns` is when somebody
+    was seen leaving it whom nobody recognised and who may have been them (`departures`).
     """
 
     zone: str | None
@@ -31,6 +32,7 @@ class Place:
     inside_ns: int | None = None
     by_hand: bool = False
     through: bool = False
+    perhaps_left_ns: int | None = None
 
     @property
     def since(self) -> int:
@@ -44,7 +46,7 @@ class Place:
 
     def seen_at(self, now_ns: int) -> Place:
         """Return the same place, seen at `now_ns` as well."""
-        return replace(self, last_seen_ns=max(self.last_seen_ns, now_ns))
+        return replace(self, last_seen_ns=max(self.last_seen_ns, now_ns), perhaps_left_ns=None)
 
     def after(self, before: Place | None) -> Place:
         """Return this place with the times that it takes over from where the person was before."""

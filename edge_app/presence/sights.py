@@ -10,9 +10,10 @@ from edge_app.presence.place import Place
 from edge_app.records import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_app.presence.place import TrackKey
+    from edge_app.presence.portals import Crossing
     from edge_app.records import Identity, Rejection
 
 #: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
@@ -37,9 +38,11 @@ class Said:
 
 @dataclass(slots=True)
 class Sight:
-    """A track in the picture: when, how often; the portal it went through undecided, and the zone it left.
+    """A track in the picture: when, how often; the portal it last went through, and where it was before any.
 
     `sure` is in how many views the detector was sure of a face.
+
+    `began` (None: outside) says nothing without a `portal`.
     """
 
     first_ns: int
@@ -47,7 +50,14 @@ class Sight:
     views: int = 0
     sure: int = 0
     portal: str | None = None
-    left: str | None = None
+    began: str | None = None
+
+    def went_through(self, crossings: Sequence[Crossing]) -> None:
+        """Note where the track has gone."""
+        if crossings and self.portal is None:
+            self.began = crossings[0].before
+        if crossings:
+            self.portal = crossings[-1].portal
 
 
 class Sights:
@@ -89,14 +99,14 @@ class Sights:
         return self._said.get(key)
 
     def portal_of(self, key: TrackKey) -> str | None:
-        """Return the portal that the track went through before anything was decided about it."""
+        """Return the portal that the track went through, None for who is where they were before."""
         sight = self._sights.get(key)
-        return None if sight is None else sight.portal
+        return None if sight is None or sight.began == self._zone_of(key) else sight.portal
 
-    def left_by(self, key: TrackKey) -> str | None:
-        """Return the zone that the track left through that portal, None where it came from outside."""
+    def began_in(self, key: TrackKey) -> str | None:
+        """Return the zone in which the track was first, None for outside."""
         sight = self._sights.get(key)
-        return None if sight is None else sight.left
+        return self._zone_of(key) if sight is None or sight.portal is None else sight.began
 
     def is_somebody(self, key: TrackKey) -> bool:
         """Return whether the track is more than a patch of light that was once or twice taken for a face."""

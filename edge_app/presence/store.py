@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -33,15 +33,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the file holds: people's and strangers' places, the last shift's beginning (wall ms), departures.
-
-    The last are those that are nobody's yet, by zone (`departures`).
-    """
+    """What the file holds: people's and strangers' places, the last shift's beginning (wall ms)."""
 
     people: tuple[tuple[str, Place], ...] = ()
     strangers: tuple[Place, ...] = ()
     shift_ms: int | None = None
-    departures: dict[str, int] = field(default_factory=dict)
 
 
 class LedgerFile:
@@ -88,7 +84,6 @@ class LedgerFile:
             "shift_ms": kept.shift_ms,
             "people": [{"ref": ref, **asdict(place)} for ref, place in kept.people],
             "strangers": [asdict(place) for place in kept.strangers],
-            "departures": kept.departures,
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -118,7 +113,6 @@ class LedgerFile:
             people=tuple((str(row.pop("ref")), _place(row, shift)) for row in body["people"]),
             strangers=tuple(_place(row, shift) for row in body["strangers"]),
             shift_ms=None if body["shift_ms"] is None else int(body["shift_ms"]),
-            departures={str(zone): int(number) for zone, number in body.get("departures", {}).items()},
         )
 
     def _shift_ns(self, boot: str, mono_ns: int, wall_ms: int | None) -> int:
@@ -145,11 +139,12 @@ def _place(row: dict[str, Any], shift_ns: int) -> Place:
         by_hand=bool(row["by_hand"]),
         through=bool(row.get("through", False)),
     )
-    since, inside = row["since_ns"], row["inside_ns"]
+    since, inside, left = row["since_ns"], row["inside_ns"], row.get("perhaps_left_ns")
     return replace(
         place,
         since_ns=None if since is None else int(since) + shift_ns,
         inside_ns=None if inside is None else int(inside) + shift_ns,
+        perhaps_left_ns=None if left is None else int(left) + shift_ns,
     )
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from edge_app.presence.place import Place, TrackKey
 
+    #: What somebody looks like: the mean embedding of a track, (D,) float32 of unit length.
+    Look = npt.NDArray[np.float32]
+
 #: Around the bar, this share of what lies between it and 1 is doubtful.
 DOUBT_SHARE: Final = 0.15
 
@@ -34,7 +37,7 @@ class Stranger:
 
     name: str
     places: dict[TrackKey, Place] = field(default_factory=dict)
-    templates: dict[TrackKey, npt.NDArray[np.float32]] = field(default_factory=dict)
+    templates: dict[TrackKey, Look] = field(default_factory=dict)
     doubtful: bool = False
     doubtful_joins: int = 0
 
@@ -52,13 +55,16 @@ class Stranger:
         """When they were seen first."""
         return min(place.first_seen_ns for place in self.places.values())
 
-    def likeness(self, template: npt.NDArray[np.float32]) -> float:
-        """Return the similarity of `template` to the mean of this stranger's; -1 without any."""
-        if not self.templates:
-            return -1.0
+    def place_before(self, key: TrackKey) -> Place | None:
+        """Return where they were seen last but as the track `key`; None if they were never anything else."""
+        return latest(place for track, place in self.places.items() if track != key)
+
+    @property
+    def look(self) -> Look | None:
+        """What they look like: the mean of their tracks, (D,) of unit length; None without any view."""
         mean = np.sum(list(self.templates.values()), axis=0)
         norm = float(np.linalg.norm(mean))
-        return float(mean @ template) / norm if norm > 0 else -1.0
+        return np.asarray(mean / norm, np.float32) if norm > 0 else None
 
 
 class Strangers:
@@ -79,7 +85,7 @@ class Strangers:
         key: TrackKey,
         place: Place,
         *,
-        template: npt.NDArray[np.float32] | None,
+        template: Look | None,
         same_from: float,
         visible: Callable[[TrackKey], bool],
         maybe_registered: bool = False,
@@ -131,7 +137,7 @@ class Strangers:
         """Return whose track it is."""
         return next((stranger for stranger in self._all.values() if key in stranger.places), None)
 
-    def look_of(self, key: TrackKey) -> npt.NDArray[np.float32] | None:
+    def look_of(self, key: TrackKey) -> Look | None:
         """Return the mean embedding of a stranger's track; None without a usable view."""
         stranger = self.of(key)
         return None if stranger is None else stranger.templates.get(key)
@@ -150,6 +156,10 @@ class Strangers:
         """Forget one."""
         self._all.pop(stranger.name, None)
 
+    def put_back(self, stranger: Stranger) -> None:
+        """Count one again who was dropped."""
+        self._all[stranger.name] = stranger
+
     def forget(self, before_ns: int) -> None:
         """Forget whom nobody has seen since `before_ns`, but for who came in through a portal and counts."""
         for name, stranger in list(self._all.items()):
@@ -158,15 +168,16 @@ class Strangers:
                 del self._all[name]
 
     def _nearest(
-        self, key: TrackKey, template: npt.NDArray[np.float32] | None, visible: Callable[[TrackKey], bool]
+        self, key: TrackKey, template: Look | None, visible: Callable[[TrackKey], bool]
     ) -> tuple[float, Stranger | None]:
         """Return the most similar stranger who can be this track at all."""
         best: tuple[float, Stranger | None] = (-1.0, None)
         for stranger in self._all.values():
             beside = any(other[0] == key[0] and other != key and visible(other) for other in stranger.places)
-            if template is None or beside:
+            look = stranger.look
+            if template is None or beside or look is None:
                 continue
-            score = stranger.likeness(template)
+            score = float(look @ template)
             if score > best[0]:
                 best = (score, stranger)
         return best

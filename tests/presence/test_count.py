@@ -56,6 +56,14 @@ def test_more_faces_at_once_than_people_are_more_people(two: Ledger) -> None:
     assert HeadCount(2, 2, 4) == count(two, apart).total
 
 
+def test_who_has_perhaps_left_is_in_the_upper_bound_alone(two: Ledger) -> None:
+    """Until they are seen again; their name stays in the ledger."""
+    two.mark_left("b", 20)
+    assert HeadCount(1, 1, 2) == count(two, ()).total
+    two.claim("b", place("t3"))
+    assert HeadCount(2, 2, 2) == count(two, ()).total
+
+
 def test_doubtful_stranger_widens_the_bounds(two: Ledger) -> None:
     """They may be somebody counted already."""
     two.strangers.take(("cam", "t9"), place("t9"), template=None, same_from=0.5, visible=lambda _: False)

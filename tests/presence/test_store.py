@@ -47,10 +47,10 @@ KEPT = Kept(
     people=(
         ("a", Place("drift", "cam", "t1", 900 * S, 990 * S, 0.7, since_ns=800 * S, inside_ns=700 * S)),
         ("b", Place(None, "by-hand", "by-hand", 950 * S, 950 * S, None, by_hand=True)),
+        ("c", Place("drift", "cam", "t3", 900 * S, 910 * S, 0.7, perhaps_left_ns=950 * S)),
     ),
     strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None, through=True),),
     shift_ms=42,
-    departures={"drift": 1},
 )
 
 
@@ -59,6 +59,18 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert file(tmp_path).save(KEPT)
     assert KEPT == file(tmp_path, mono_s=1100).load()
     assert 0o600 == stat.S_IMODE((tmp_path / "state" / "presence.json").stat().st_mode)
+
+
+def test_file_of_a_box_that_knew_no_marks_is_read(tmp_path: Path) -> None:
+    """After an update nobody is forgotten, and nobody has perhaps left."""
+    file(tmp_path).save(KEPT)
+    path = tmp_path / "state" / "presence.json"
+    body = json.loads(path.read_text())
+    for row in (*body["people"], *body["strangers"]):
+        del row["perhaps_left_ns"]
+    path.write_text(json.dumps({**body, "departures": {"drift": 1}}))
+    people = file(tmp_path, mono_s=1100).load().people
+    assert [("a", None), ("b", None), ("c", None)] == [(ref, one.perhaps_left_ns) for ref, one in people]
 
 
 def test_no_file_is_nobody(tmp_path: Path) -> None:
@@ -130,4 +142,5 @@ def test_no_embedding_is_in_the_file(tmp_path: Path) -> None:
         "inside_ns",
         "by_hand",
         "through",
+        "perhaps_left_ns",
     } == set(body["strangers"][0])
