@@ -75,10 +75,14 @@ def _show(args: argparse.Namespace) -> int:
         print(json.dumps({"people": inside, "unknown": strangers, "left": outside}, indent=2))
         return 0
     for row in (*inside, *strangers):
-        print(f"{row['person_ref'] or '(unknown)':32} {row['zone']:20} seen {_age(row['age_ms'])} ago")
+        left = row["perhaps_left_ms"]
+        note = "" if left is None else f", perhaps left {_age(left)} ago"
+        print(f"{row['person_ref'] or '(unknown)':32} {row['zone']:20} seen {_age(row['age_ms'])} ago{note}")
     for row in outside:
         print(f"{row['person_ref']:32} {'(left)':20} seen {_age(row['age_ms'])} ago")
-    print(f"{len(inside)} registered people and {len(strangers)} unknown inside, {len(outside)} left")
+    perhaps = sum(row["perhaps_left_ms"] is not None for row in inside)
+    note = f" ({perhaps} of them perhaps left)" if perhaps else ""
+    print(f"{len(inside)} registered people{note} and {len(strangers)} unknown inside, {len(outside)} left")
     return 0
 
 
@@ -154,12 +158,14 @@ def _zones(config: Config) -> set[str]:
 
 
 def _row(ref: str | None, place: Place, now_ns: int) -> dict[str, Any]:
+    left_ns = place.perhaps_left_ns
     return {
         "person_ref": ref,
         "zone": place.zone,
         "camera": place.camera,
         "age_ms": max(0, now_ns - place.last_seen_ns) // _NS_PER_MS,
         "dwell_ms": max(0, now_ns - place.since) // _NS_PER_MS,
+        "perhaps_left_ms": None if left_ns is None else max(0, now_ns - left_ns) // _NS_PER_MS,
     }
 
 

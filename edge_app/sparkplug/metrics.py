@@ -29,12 +29,13 @@ NODE_METRICS: Final = (
     (BDSEQ, DataType.INT64, "number of this connection, 0 to 255"),
     (REBIRTH, DataType.BOOLEAN, "write true: all birth certificates are sent again"),
     ("Properties/Software", DataType.STRING, "dsr-edge and its version"),
-    ("Presence/Headcount", DataType.INT64, "people the box counts: the named and the unknown"),
+    ("Presence/Headcount", DataType.INT64, "people the box counts, without those who have perhaps left"),
     ("Presence/Headcount Low", DataType.INT64, "at least so many; null until it is worked out"),
     ("Presence/Headcount High", DataType.INT64, "at most so many"),
-    ("Presence/Named", DataType.INT64, "registered people among them"),
-    ("Presence/Unknown", DataType.INT64, "people among them whom nobody registered"),
+    ("Presence/Named", DataType.INT64, "registered people in the muster, with those who have perhaps left"),
+    ("Presence/Unknown", DataType.INT64, "people in the muster whom nobody registered"),
     ("Presence/People", DataType.STRING, "references of the registered people, sorted, by commas"),
+    ("Presence/Perhaps Left", DataType.STRING, "those of them who may have gone out unrecognised"),
     ("Alarms/Count", DataType.INT64, "alarms that stand"),
     ("Alarms/Standing", DataType.STRING, "their ids, sorted, by commas"),
     ("Delivery/Connected", DataType.BOOLEAN, "whether the lossless plane has its broker"),
@@ -158,7 +159,7 @@ def camera_change(camera: str, mono_ns: int, *, since: int | None, reason: str |
 
 def of_muster(snapshot: PresenceSnapshot, cameras: Iterable[str]) -> tuple[Change, ...]:
     """Return what a muster says: the headcount of the box, and of every camera with its state."""
-    people = sorted(person.person_ref for person in snapshot.people if person.person_ref is not None)
+    people = sorted((one.person_ref, one.perhaps_left_ns) for one in snapshot.people if one.person_ref)
     now = snapshot.mono_ns
     values: dict[str, Value] = {
         "Presence/Headcount": snapshot.headcount,
@@ -166,7 +167,8 @@ def of_muster(snapshot: PresenceSnapshot, cameras: Iterable[str]) -> tuple[Chang
         "Presence/Headcount High": None if snapshot.count is None else snapshot.count.high,
         "Presence/Named": len(snapshot.people),
         "Presence/Unknown": len(snapshot.unknown),
-        "Presence/People": ",".join(people),
+        "Presence/People": ",".join(ref for ref, _ in people),
+        "Presence/Perhaps Left": ",".join(ref for ref, left_ns in people if left_ns is not None),
     }
     seen = [person.camera for person in (*snapshot.people, *snapshot.unknown)]
     counts = tuple(Change(name, now, {"Presence/Count": seen.count(name)}) for name in cameras)

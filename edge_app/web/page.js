@@ -41,7 +41,7 @@ function show(now) {
   el("count").textContent = count ? count.best : "–";
   el("bounds").textContent = count && count.low !== count.high ? `between ${count.low} and ${count.high}` : "";
   table("people", [...now.people, ...now.unknown].map((one) =>
-    [`${one.person_ref ?? "unknown person"}, ${one.zone}`, age(one.seen_s_ago), one.person_ref ? "" : "dim"]));
+    [`${one.person_ref ?? "unknown person"}, ${one.zone}${one.perhaps_left ? ", perhaps left" : ""}`, age(one.seen_s_ago), one.person_ref ? "" : "dim"]));
   table("stages", now.stages.map((one) =>
     [one.name, `${one.alive ? "alive" : "SILENT"}, ${one.silent_s} of ${one.limit_s} s`, one.alive ? "good" : "bad"]));
   const out = now.outbox;

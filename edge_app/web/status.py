@@ -123,6 +123,7 @@ class BoxStatus:
             "zone": person.zone,
             "camera": person.camera,
             "seen_s_ago": self._age_s(person.last_seen_ns),
+            "perhaps_left": person.perhaps_left_ns is not None,
         }
 
     def _age_s(self, at_ns: int) -> float:

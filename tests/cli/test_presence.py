@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_app.cli.main import main
+from edge_app.clock import SystemClock, boot_id
+from edge_app.presence.place import Place
+from edge_app.presence.store import Kept, LedgerFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,19 @@ def test_a_box_that_never_ran_has_nobody(config: Path, capsys: pytest.CaptureFix
     assert "0 registered people and 0 unknown inside, 0 left\n" == capsys.readouterr().out
     assert 0 == main(["presence", "show", "--json", "--config", str(config)])
     assert {"people": [], "unknown": [], "left": []} == json.loads(capsys.readouterr().out)
+
+
+def test_who_has_perhaps_left_is_shown_as_such(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inside, by name, with how long ago it was."""
+    clock = SystemClock()
+    now = clock.mono_ns()
+    place = Place("portal", "cam", "t1", now, now, 0.7, perhaps_left_ns=now)
+    ledger = LedgerFile(path=config.parent / "state" / "presence.json", boot=boot_id(), clock=clock)
+    assert ledger.save(Kept(people=(("C-1", place),)))
+    assert 0 == main(["presence", "show", "--config", str(config)])
+    said = capsys.readouterr().out
+    assert ", perhaps left 0:00:0" in said
+    assert "1 registered people (1 of them perhaps left) and 0 unknown inside, 0 left\n" in said
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,12 @@ def test_a_commissioning_test_changes_nothing() -> None:
 
 
 def test_a_muster_counts_the_box_and_each_camera() -> None:
-    """People by the camera that saw them last."""
-    people = (PersonSeen("B", "t1", "z1", "cam1", 1, 2, 0.5), PersonSeen("A", "t2", "z2", "cam2", 1, 2, 0.5))
+    """People by the camera that saw them last; who has perhaps left is named, and not in the headcount."""
+    people = (
+        PersonSeen("B", "t1", "z1", "cam1", 1, 2, 0.5),
+        PersonSeen("A", "t2", "z2", "cam2", 1, 2, 0.5),
+        PersonSeen("C", "t4", "z2", "cam2", 1, 2, 0.5, perhaps_left_ns=3),
+    )
     unknown = (PersonSeen(None, "t3", "z1", "cam1", 1, 2, None),)
     states = (
         CameraState("cam1", "z1", impaired="lamp_out"),
@@ -121,12 +125,12 @@ def test_a_muster_counts_the_box_and_each_camera() -> None:
     changes = of_muster(snapshot, ("cam1", "cam2"))
 
     expected = {"Headcount": 3, "Headcount Low": 2, "Headcount High": 5}
-    expected |= {"Named": 2, "Unknown": 1, "People": "A,B"}
+    expected |= {"Named": 3, "Unknown": 1, "People": "A,B,C", "Perhaps Left": "C"}
     assert {f"Presence/{k}": v for k, v in expected.items()} == merged(changes, None)
     assert (2, True, "lamp_out") == tuple(
         merged(changes, "cam1")[k] for k in ("Presence/Count", "Sees", "Impaired")
     )
-    assert (1, False, 3) == tuple(
+    assert (2, False, 3) == tuple(
         merged(changes, "cam2")[k] for k in ("Presence/Count", "Sees", "Blind Since")
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -109,12 +110,12 @@ def test_stages_are_shown_with_their_silence_and_limit(server: StatusServer) -> 
 
 
 def test_who_is_where_is_shown_by_reference_with_ages(status: BoxStatus, server: StatusServer) -> None:
-    """A known and an unknown person, the bounds of the count, a blind camera with its reason."""
+    """Two known people, one of whom has perhaps left, an unknown one, the bounds, a blind camera."""
     blind = CameraState(camera="portal", zone="drift", blind_since_ns=NOW_NS - _S, reason="covered")
     status.muster(
         PresenceSnapshot(
             mono_ns=NOW_NS,
-            people=(person("C-1"),),
+            people=(person("C-1"), replace(person("C-2"), perhaps_left_ns=NOW_NS)),
             unknown=(person(None),),
             cameras=(blind,),
             count=HeadCount(best=2, low=1, high=3),
@@ -123,7 +124,9 @@ def test_who_is_where_is_shown_by_reference_with_ages(status: BoxStatus, server:
     status.saw(frame(), {})
     now = document(server)
     assert {"best": 2, "low": 1, "high": 3} == now["headcount"]
-    assert [("C-1", 5.0)] == [(one["person_ref"], one["seen_s_ago"]) for one in now["people"]]
+    assert [("C-1", 5.0, False), ("C-2", 5.0, True)] == [
+        (one["person_ref"], one["seen_s_ago"], one["perhaps_left"]) for one in now["people"]
+    ]
     assert [None] == [one["person_ref"] for one in now["unknown"]]
     (camera,) = now["cameras"]
     assert (False, "covered", 2.0) == (camera["sees"], camera["reason"], camera["picture_age_s"])
