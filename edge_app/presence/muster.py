@@ -135,6 +135,8 @@ class Muster:
             crossings = doors.see(tracked.track, point, size=size, mono_ns=frame.mono_ns, sure=sure)
             said, first = self._sights.said(key), sight.portal is None
             sight.went_through(crossings)
+            if (held := self._sights.released(key)) is not None:
+                made += self.identity(held)[1:]  # its sighting has been told
             if said is None or not said.decided:
                 continue
             self.still_there(*key, frame.mono_ns)
@@ -330,7 +332,7 @@ class Muster:
             # somebody went in or out: nobody knows who
             before = None if zone is None else self._stranger(identity, place)
         elif identity.person_ref is None:
-            if portal is None and not self._sights.is_somebody(key):
+            if not self._sights.is_somebody(key):
                 return
             before, who = self._stranger(identity, place), {"previous": withdrawn}
         else:

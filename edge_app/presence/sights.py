@@ -40,7 +40,7 @@ class Said:
 class Sight:
     """A track in the picture: when, how often; the portal it last went through, and where it was before any.
 
-    `sure` is in how many views the detector was sure of a face.
+    `sure` is in how many views the detector was sure of a face; `held` says "unknown" of a patch of light.
 
     `began` (None: outside) says nothing without a `portal`.
     """
@@ -49,6 +49,7 @@ class Sight:
     last_ns: int
     views: int = 0
     sure: int = 0
+    held: Identity | None = None
     portal: str | None = None
     began: str | None = None
 
@@ -84,11 +85,15 @@ class Sights:
     def say(self, identity: Identity) -> tuple[Said | None, Said]:
         """Note what is said about a track; return what was said before, and what is now.
 
-        That a patch of light is nobody who is known says nothing: it is undecided, as long as it is no more.
+        That a patch of light is nobody who is known says nothing: it is undecided, until it is more
+        (`released`).
         """
         key, decision = (identity.camera, identity.track), identity.decision
-        if decision is Decision.UNKNOWN and self.portal_of(key) is None and not self.is_somebody(key):
+        held = decision is Decision.UNKNOWN and not self.is_somebody(key)
+        if held:
             decision = Decision.UNDECIDED
+        if key in self._sights:
+            self._sights[key].held = identity if held else None
         before, now = self._said.get(key), Said(decision, identity.person_ref)
         self._said[key] = now
         self._reasons[key] = identity.reason
@@ -110,8 +115,16 @@ class Sights:
 
     def is_somebody(self, key: TrackKey) -> bool:
         """Return whether the track is more than a patch of light that was once or twice taken for a face."""
+        sight, came = self._sights.get(key), self.portal_of(key) is not None
+        return sight is None or came or sight.sure >= min(_SURE_VIEWS, sight.views)
+
+    def released(self, key: TrackKey) -> Identity | None:
+        """Return, once, what was said of a track while it was a patch of light, when it is more."""
         sight = self._sights.get(key)
-        return sight is None or sight.sure >= min(_SURE_VIEWS, sight.views)
+        if sight is None or sight.held is None or not self.is_somebody(key):
+            return None
+        held, sight.held = sight.held, None
+        return held
 
     def end(self, key: TrackKey) -> None:
         """Forget a track."""

@@ -426,14 +426,24 @@ def test_patch_of_light_that_was_once_taken_for_a_face_is_nobody(gated: Muster) 
 
 
 def test_stranger_who_was_a_patch_of_light_at_first_is_somebody_at_last(gated: Muster) -> None:
-    """Called unknown too early; when the track ends, the detector has been sure often enough."""
-    for at in range(10):
-        gated.see(frame(10 + at, score=0.9 if at in (0, 7, 8, 9) else 0.3, t1=0.8))
-        if at == 6:
-            gated.identity(said(None, at=16, first=10))
-    gated.identity(said(None, at=20, first=10, final=True))
-    gated.ended("cam1", "t1")
-    assert 1 == gated.snapshot(21 * S).headcount
+    """Called unknown once, too early: they come in with the third view in which the detector is sure."""
+    gated.see(frame(10, t1=0.8))
+    for at in range(11, 16):
+        gated.see(frame(at, score=0.3, t1=0.8))
+    gated.identity(said(None, at=15, first=10))
+    assert [(), ()] == [gated.see(frame(16, t1=0.8)), gated.see(frame(17, score=0.3, t1=0.8))]
+    assert [("presence", "entered", None)] == told(gated.see(frame(18, t1=0.8)))
+    assert 1 == gated.snapshot(19 * S).headcount
+
+
+def test_stranger_who_was_a_patch_of_light_at_first_goes_through_a_gate(gated: Muster) -> None:
+    """Two sure views are enough for that, one on either side."""
+    gated.see(frame(10, t1=0.2))
+    for at in range(11, 16):
+        gated.see(frame(at, score=0.3, t1=0.2))
+    gated.identity(said(None, at=15, first=10))
+    (entered,) = gated.see(frame(16, t1=0.8))
+    assert ("entered", "gate", 1) == tuple(entered.data[k] for k in ("change", "portal", "headcount"))
 
 
 def test_weak_detections_take_nobody_through_a_gate(gated: Muster) -> None:
