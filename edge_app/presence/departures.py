@@ -92,6 +92,19 @@ class Departures:
         before = None if stranger is None else stranger.place_before(key)
         return before is not None and before.zone is not None
 
+    def named(self, key: TrackKey, person_ref: str) -> bool:
+        """Note that the track `key`, a stranger until now, has a name; return whether they were known inside.
+
+        The stranger's other tracks were this person, too, and there is nobody left to set off: unless that is
+        in doubt, or the person is counted by name beside the stranger.
+        """
+        stranger, place = self._ledger.strangers.of(key), self._ledger.place_of(person_ref)
+        self._ledger.strangers.withdraw(key)
+        if stranger is None or stranger.doubtful_joins or (place is not None and place.zone is not None):
+            return False
+        self._ledger.strangers.drop(stranger)
+        return any(place.zone is not None for place in stranger.places.values())
+
     def seen_inside(self, person_ref: str, before: Place) -> None:
         """Note that somebody who was at `before` is in that zone: if they are marked, it was another."""
         if before.zone is None or before.perhaps_left_ns is None:

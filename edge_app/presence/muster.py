@@ -165,8 +165,9 @@ class Muster:
         made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
         if before != now:
             self.changes += 1
+            known = before is not None and before.decision is Decision.UNKNOWN and self._named(identity)
             made += self._withdraw(identity, before)
-            made += self._enter(identity, withdrawn)
+            made += self._enter(identity, withdrawn, known=known)
         else:
             self._ledger.still_there(identity.person_ref, key, identity.mono_ns)
         return tuple(made)
@@ -303,10 +304,7 @@ class Muster:
             return
         self._departures.take_back(key)
         if before.person_ref is None:
-            stranger = self._ledger.strangers.of(key)
             self._ledger.strangers.withdraw(key)
-            if stranger is not None and identity.person_ref is not None and not stranger.doubtful_joins:
-                self._ledger.strangers.drop(stranger)  # the other tracks were this person, too
             return
         place = self._ledger.withdraw(before.person_ref, key)
         where = events.restored(before.person_ref, place, identity.mono_ns)
@@ -315,7 +313,11 @@ class Muster:
             key, identity.mono_ns, self._doors[identity.camera].zone_of(identity.track), data
         )
 
-    def _enter(self, identity: Identity, withdrawn: dict[str, str] | None) -> Iterator[Event]:
+    def _named(self, identity: Identity) -> bool:
+        key, ref = (identity.camera, identity.track), identity.person_ref
+        return ref is not None and self._departures.named(key, ref)
+
+    def _enter(self, identity: Identity, withdrawn: dict[str, str] | None, *, known: bool) -> Iterator[Event]:
         """Note where the track's person is now; yield the event if that is news."""
         key = (identity.camera, identity.track)
         zone = self._doors[identity.camera].zone_of(identity.track)
@@ -338,7 +340,7 @@ class Muster:
         else:
             before = self._ledger.claim(identity.person_ref, place, look=identity.template)
             who = {"person_ref": identity.person_ref}
-        left = self._departure(identity, before, first_ns, crossed=portal is not None)
+        left = None if known else self._departure(identity, before, first_ns, crossed=portal is not None)
         news = changes.change(before, place, away_ns=self._away_ns) or left
         if news:
             where = zone or news.get("previous_zone")

@@ -176,6 +176,39 @@ def test_unknown_who_left_and_is_named_then_is_one_departure(gate: Gate) -> None
     assert ({"ann": False}, HeadCount(1, 1, 1)) == (gate.muster_says, gate.count)
 
 
+def test_stranger_known_inside_who_left_and_is_named_then_is_one_departure(gate: Gate) -> None:
+    """Cat came in unknown, left as the same unknown, and is named then: the other stranger stays."""
+    gate.enters(None, CAT)
+    gate.enters(None, template(0.0, 0.0, 0.0, 0.9))
+    gate.muster.see(frame(300, t9=0.8))
+    gate.muster.identity(said(None, track="t9", at=300, template=CAT, score=0.1))
+    gate.muster.see(frame(301, t9=0.2))
+    gate.muster.identity(said("cat", track="t9", at=302, first=300, revised=1, template=CAT))
+    gate.at = 310
+    assert ({"ann": False, "bob": False, None: False}, 3) == (gate.muster_says, gate.count.best)
+
+
+def test_stranger_within_who_is_named_takes_no_other_stranger_along(gate: Gate) -> None:
+    """Known inside as a stranger, and named by a camera there: as many as before."""
+    gate.enters(None, CAT)
+    gate.enters(None, template(0.0, 0.0, -0.1))
+    gate.muster.identity(said(None, track="t9", camera="cam3", at=300, template=CAT, score=0.1))
+    gate.muster.identity(said("cat", track="t9", camera="cam3", at=301, first=300, revised=1, template=CAT))
+    gate.at = 310
+    assert 4 == gate.count.best
+
+
+def test_stranger_who_is_taken_for_somebody_inside_by_name_is_still_there(gate: Gate) -> None:
+    """A track looked like the stranger, left, and was Ann: the stranger has not left."""
+    gate.enters(None, CAT)
+    gate.muster.see(frame(300, t9=0.8))
+    gate.muster.identity(said(None, track="t9", at=300, template=CAT, score=0.1))
+    gate.muster.see(frame(301, t9=0.2))
+    gate.muster.identity(said("ann", track="t9", at=302, first=300, revised=1, template=ANN))
+    gate.at = 310
+    assert ({"bob": False, None: False}, 2) == (gate.muster_says, gate.count.best)
+
+
 def test_who_turns_around_in_the_gate_takes_nobody_along(gate: Gate) -> None:
     """In and out again as one track: nobody who was inside has left."""
     gate.walk(0.2, 0.8, 0.2, who=None, look=CAT)
