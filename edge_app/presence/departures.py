@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edge_app.identity.handover import STRANGE
+from edge_app.presence.place import latest
 from edge_app.presence.strangers import Stranger
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ class Departures:
         before = None if stranger is None else stranger.place_before(key)
         return before is not None and before.zone is not None
 
-    def named(self, key: TrackKey, person_ref: str) -> bool:
-        """Note that the track `key`, a stranger until now, has a name; return whether they were known inside.
+    def named(self, key: TrackKey, person_ref: str) -> Place | None:
+        """Note that the track `key`, a stranger until now, has a name; return where inside they were before.
 
         The stranger's other tracks were this person, too, and there is nobody left to set off: unless that is
         in doubt, or the person is counted by name beside the stranger.
@@ -101,13 +102,19 @@ class Departures:
         stranger, place = self._ledger.strangers.of(key), self._ledger.place_of(person_ref)
         self._ledger.strangers.withdraw(key)
         if stranger is None or stranger.doubtful_joins or (place is not None and place.zone is not None):
-            return False
+            return None
         self._ledger.strangers.drop(stranger)
-        return any(place.zone is not None for place in stranger.places.values())
+        return latest(place for place in stranger.places.values() if place.zone is not None)
 
-    def seen_inside(self, person_ref: str, before: Place) -> None:
-        """Note that somebody who was at `before` is in that zone: if they are marked, it was another."""
+    def seen_inside(self, person_ref: str, before: Place, seen: Leaver | None = None) -> None:
+        """Note that somebody who was at `before` is in that zone: if they are marked, it was another.
+
+        Or they had left, and are the stranger like them (`seen`) who has come in since.
+        """
         if before.zone is None or before.perhaps_left_ns is None:
+            return
+        again = None if seen is None else replace(seen, left=False)
+        if again and self._set_off(again, named=True, above=STRANGE, after_ns=before.perhaps_left_ns):
             return
         leaver = Leaver(before.zone, ("", ""), before.perhaps_left_ns, None)
         for guess in [one for one in self._guesses if one[1] == person_ref]:
@@ -138,9 +145,15 @@ class Departures:
             if isinstance(guess[1], Stranger):
                 self._guesses.remove(guess)
 
-    def _set_off(self, leaver: Leaver, *, named: bool, above: float = -2.0) -> bool:
-        """Take somebody inside for the leaver: the most alike, if `above` that; of equals a stranger."""
+    def _set_off(
+        self, leaver: Leaver, *, named: bool, above: float = -2.0, after_ns: int | None = None
+    ) -> bool:
+        """Take somebody inside for the leaver: the most alike, if `above` that; of equals a stranger.
+
+        With `after_ns` strangers who came in then or later.
+        """
         strangers = [one for one in self._ledger.strangers if self._stranger_may_be(one, leaver)]
+        strangers = [one for one in strangers if after_ns is None or one.place.inside_since >= after_ns]
         people = [] if named else [one for one in self._ledger.whereabouts() if self._may_be(one[1], leaver)]
         look = leaver.look
         ranks: list[tuple[float, int, int, str | Stranger]] = [

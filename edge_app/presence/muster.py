@@ -165,7 +165,8 @@ class Muster:
         made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
         if before != now:
             self.changes += 1
-            known = before is not None and before.decision is Decision.UNKNOWN and self._named(identity)
+            was_unknown = before is not None and before.decision is Decision.UNKNOWN
+            known = self._named(identity) if was_unknown else None
             made += self._withdraw(identity, before)
             made += self._enter(identity, withdrawn, known=known)
         else:
@@ -219,15 +220,8 @@ class Muster:
             return ()
         self.changes += 1
         if ref is not None:
-            place = Place(
-                zone if correction.what == "inside" else None,
-                "by-hand",
-                "by-hand",
-                now_ns,
-                now_ns,
-                None,
-                by_hand=True,
-            )
+            where = zone if correction.what == "inside" else None
+            place = Place(where, "by-hand", "by-hand", now_ns, now_ns, None, by_hand=True)
             before = self._ledger.set_by_hand(ref, place)
             previous = None if before is None else before.zone
             if before is not None and correction.what == "left":
@@ -313,11 +307,13 @@ class Muster:
             key, identity.mono_ns, self._doors[identity.camera].zone_of(identity.track), data
         )
 
-    def _named(self, identity: Identity) -> bool:
+    def _named(self, identity: Identity) -> Place | None:
         key, ref = (identity.camera, identity.track), identity.person_ref
-        return ref is not None and self._departures.named(key, ref)
+        return None if ref is None else self._departures.named(key, ref)
 
-    def _enter(self, identity: Identity, withdrawn: dict[str, str] | None, *, known: bool) -> Iterator[Event]:
+    def _enter(
+        self, identity: Identity, withdrawn: dict[str, str] | None, *, known: Place | None
+    ) -> Iterator[Event]:
         """Note where the track's person is now; yield the event if that is news."""
         key = (identity.camera, identity.track)
         zone = self._doors[identity.camera].zone_of(identity.track)
@@ -326,7 +322,7 @@ class Muster:
         through = portal is not None and zone is not None
         place = Place(
             zone, identity.camera, identity.track, first_ns, now_ns, identity.score, through=through
-        )
+        ).after(known)
         who: dict[str, Any] = {}
         if identity.decision is Decision.UNDECIDED:
             if not (identity.final and portal is not None):
@@ -340,7 +336,11 @@ class Muster:
         else:
             before = self._ledger.claim(identity.person_ref, place, look=identity.template)
             who = {"person_ref": identity.person_ref}
-        left = None if known else self._departure(identity, before, first_ns, crossed=portal is not None)
+        left = (
+            None
+            if known is not None
+            else self._departure(identity, before, first_ns, crossed=portal is not None)
+        )
         news = changes.change(before, place, away_ns=self._away_ns) or left
         if news:
             where = zone or news.get("previous_zone")
@@ -352,13 +352,13 @@ class Muster:
         """Make the departures fit to a track of somebody who was at `before`; return one that is news."""
         key, ref, look = (identity.camera, identity.track), identity.person_ref, identity.template
         began = self._sights.began_in(key)
+        leaver = Leaver(began or "", key, first_ns, look)
         if before is not None and before.zone is not None:
             if before.zone != began:
                 self._departures.seen_outside(before, look)
             elif ref is not None:
-                self._departures.seen_inside(ref, before)
+                self._departures.seen_inside(ref, before, leaver)
         elif began is not None:
-            leaver = Leaver(began, key, first_ns, look)
             if not crossed and ref is not None:
                 self._departures.was_unnamed(leaver)
             elif crossed and self._departures.went_out(leaver, named=ref is not None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from edge_app.delivery.retained import muster_fields
@@ -16,7 +17,6 @@ from tests.presence.test_muster import GATE, ZONES, S, frame, said, template, to
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from edge_app.presence.store import Kept
@@ -159,6 +159,16 @@ def test_stranger_who_was_taken_for_the_leaver_counts_again(gate: Gate) -> None:
     assert ({"ann": False, "bob": False, None: False}, 3) == (gate.muster_says, gate.count.best)
 
 
+def test_who_has_perhaps_left_and_came_in_unrecognised_is_one_person(gate: Gate) -> None:
+    """Bob left, came in as a stranger and is named on the way out: he had left, and has left."""
+    gate.leaves(None, BOB_LATER)
+    gate.enters("cat", CAT)
+    gate.enters(None, BOB_LATER)
+    assert 3 == gate.count.best
+    gate.leaves("bob", BOB)
+    assert ({"ann": False, "cat": False}, HeadCount(2, 2, 2)) == (gate.muster_says, gate.count)
+
+
 def test_stranger_whom_the_box_remembers_from_outside_was_not_known_inside(gate: Gate) -> None:
     """Somebody left as a stranger, and again: two have left."""
     gate.leaves(None, CAT)
@@ -184,6 +194,18 @@ def test_stranger_known_inside_who_left_and_is_named_then_is_one_departure(gate:
     gate.muster.identity(said(None, track="t9", at=300, template=CAT, score=0.1))
     gate.muster.see(frame(301, t9=0.2))
     gate.muster.identity(said("cat", track="t9", at=302, first=300, revised=1, template=CAT))
+    gate.at = 310
+    assert ({"ann": False, "bob": False, None: False}, 3) == (gate.muster_says, gate.count.best)
+
+
+def test_stranger_known_inside_who_is_named_and_leaves_then_is_one_departure(gate: Gate) -> None:
+    """The name came before the line: the other stranger stays all the same."""
+    gate.enters(None, CAT)
+    gate.enters(None, template(0.0, 0.0, 0.0, 0.9))
+    gate.muster.see(frame(300, t9=0.8))
+    gate.muster.identity(said(None, track="t9", at=300, template=CAT, score=0.1))
+    gate.muster.identity(said("cat", track="t9", at=301, first=300, revised=1, template=CAT))
+    gate.muster.see(frame(302, t9=0.2))
     gate.at = 310
     assert ({"ann": False, "bob": False, None: False}, 3) == (gate.muster_says, gate.count.best)
 
@@ -317,3 +339,47 @@ def test_operator_says_who_left(gate: Gate) -> None:
     assert ({"ann": True, "bob": False}, 1) == (gate.muster_says, gate.count.best)
     gate.muster.correct(Correction(what="left", person_ref="ann"), now_ns=now_ns + S)
     assert ({"bob": False}, HeadCount(1, 1, 1)) == (gate.muster_says, gate.count)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_count_is_exact_through_a_life_of_comings_and_goings(seed: int) -> None:
+    """Eight people, six registered, named or not, early, late, revised or never; none by a wrong name."""
+    rng = np.random.default_rng(seed)
+    looks = rng.normal(size=(8, 64))
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    muster = Muster(zones=ZONES, portals={"cam1": [GATE]}, forget_unknown_s=30.0)
+    inside: list[int] = []
+    outside = list(range(8))
+    for number in range(120):
+        at, track = 30 * number, f"t{number}"
+        enters = bool(outside) and len(inside) < 5 and (not inside or rng.random() < 0.5)
+        source, sink = (outside, inside) if enters else (inside, outside)
+        person = source.pop(int(rng.integers(len(source))))
+        sink.append(person)
+        seen = looks[person] + rng.normal(size=64) * 0.1
+        look = (seen / np.linalg.norm(seen)).astype(np.float32)
+        name = f"p{person}" if person < 6 and rng.random() < 0.7 else None
+        early, late = [
+            ((name,), ()), ((), (name,)), ((None, name), ()), ((None,), (name,)), ((), ("",)),
+        ][rng.choice(5, p=[0.7, 0.1, 0.08, 0.08, 0.04])]  # fmt: skip
+        before, after = (0.2, 0.8) if enters else (0.8, 0.2)
+        muster.see(frame(at, **{track: before}))
+        for who in early:
+            muster.identity(said(who, track=track, at=at, template=look, threshold=0.5, score=0.1))
+        muster.see(frame(at + 1, **{track: after}))
+        for who in late:
+            final = who == ""
+            muster.identity(
+                said(
+                    who,
+                    track=track,
+                    at=at + 2,
+                    first=at,
+                    template=look,
+                    threshold=0.5,
+                    score=0.1,
+                    final=final,
+                )
+            )
+        muster.ended("cam1", track)
+        assert len(inside) == muster.snapshot((at + 10) * S).headcount
