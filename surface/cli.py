@@ -10,6 +10,7 @@
     dsr-surface import events.jsonl --db surface.db
     dsr-surface copy --from surface.db --db postgresql://surface@db.mine-1/surface
     dsr-surface baseline --all --db surface.db
+    dsr-surface retire mine-1/box-01 --db surface.db
 
 `keys` is a folder with one file a box, named as the box (``box-01``), or ``default`` for all others; each
 holds 64 hexadecimal digits, mode 0600, the same as the box's ``delivery.consumers[].key_file``. `db` is the

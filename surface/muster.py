@@ -5,8 +5,9 @@ person whom several boxes saw is where the newest sight was. Ages go on counting
 box's muster, so that a box that has fallen silent does not look fresh.
 
 A box knows who left its own zones, not who left the mine. At a box that stands at the way out
-(`exits`) leaving means out: such a person is counted again when any box sees them later. Everywhere
-else a person who left stays counted, with a note.
+(`exits`) leaving means out: such a person is counted again when any box sees them later, or when that box
+itself has them in a later muster, because it was somebody else who left. Everywhere else a person who left
+stays counted, with a note. Who has perhaps left (the box did not recognise the leaver) counts here too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Whereabouts:
     """Where somebody was last seen; `person_ref` None is a stranger, `silent` a box that is not there.
 
     `age_s` is at least that of a silent box without a clock. `left` are boxes whose zones the person left
-    after that.
+    after that; `perhaps_left_s` ago somebody left this one's who may have been them.
     """
 
     person_ref: str | None
@@ -43,6 +44,7 @@ class Whereabouts:
     silent: bool
     name: str | None = None
     left: tuple[str, ...] = ()
+    perhaps_left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def mine_muster(
                 people[one.person_ref] = one
         strangers += _seen(muster.get("unknown"), box, now_ms, silent=silent)
         blind += [f"{box.site}/{box.node}/{name}" for name in _blind(muster.get("cameras"))]
-    inside, out = _departed(people, store.departures(), now_ms, exits)
+    gone = [one for one in store.departures() if not _taken_back(one, boxes)]
+    inside, out = _departed(people, gone, now_ms, exits)
     names = store.roster()
     return MineMuster(
         people=tuple(replace(one, name=names.get(one.person_ref or "")) for one in inside),
@@ -129,6 +132,20 @@ def document(text: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _taken_back(one: Departure, boxes: Iterable[BoxSeen]) -> bool:
+    """Return whether the box that said so has the person in a later muster."""
+    for box in boxes:
+        if (box.site, box.node) != (one.site, one.node):
+            continue
+        if box.muster_boot == one.boot:
+            later = (box.muster_mono_ns or 0) > one.mono_ns
+        else:
+            later = one.at_ms is not None and (box.muster_ms or 0) > one.at_ms
+        people = _dicts(document(box.muster).get("people"))
+        return later and any(seen.get("person_ref") == one.person_ref for seen in people)
+    return False
 
 
 def _departed(
@@ -159,6 +176,7 @@ def _seen(found: object, box: BoxSeen, now_ms: int, *, silent: bool) -> list[Whe
             camera=name_of(one.get("camera")) or "?",
             age_s=elapsed_s + _seconds(one.get("age_ms")),
             silent=silent,
+            perhaps_left_s=elapsed_s + _seconds(one["perhaps_left_ms"]) if "perhaps_left_ms" in one else None,
         )
         for one in _dicts(found)
     ]

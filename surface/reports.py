@@ -100,7 +100,9 @@ def show_muster(args: argparse.Namespace) -> int:
     if not found.boxes:
         print("no box was heard: nobody knows who is in the mine")
         return 0
-    print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown")
+    perhaps = sum(one.perhaps_left_s is not None for one in (*found.people, *found.strangers))
+    but = f"; {perhaps} of them have perhaps left" if perhaps else ""
+    print(f"headcount {found.headcount}: {len(found.people)} registered, {len(found.strangers)} unknown{but}")
     for zone, count in found.zones.items():
         print(f"  {count:4} in {zone}")
     for one in (*found.people, *found.strangers):
@@ -124,6 +126,7 @@ def _line(one: Whereabouts) -> str:
     age = f"{'>=' if one.silent else ''}{one.age_s:.0f} s ago"
     notes = "  BOX SILENT" if one.silent else ""
     notes += f"  left {', '.join(one.left)} since" if one.left else ""
+    notes += "" if one.perhaps_left_s is None else f"  perhaps left {one.perhaps_left_s:.0f} s ago"
     return f"  {who:32} {one.zone:20} {age:>14}  {one.site}/{one.node}{notes}"
 
 

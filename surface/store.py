@@ -68,7 +68,7 @@ _LEFT: Final = (
     " mono_ns = excluded.mono_ns, wall_ms = excluded.wall_ms WHERE excluded.seq >= departure.seq"
 )
 _DEPARTURES: Final = (
-    "SELECT person_ref, site, node, coalesce(wall_ms, mono_ns / 1000000 + offset_ms)"
+    "SELECT person_ref, site, node, coalesce(wall_ms, mono_ns / 1000000 + offset_ms), boot, mono_ns"
     " FROM departure LEFT JOIN boot USING (site, node, boot) ORDER BY person_ref, site, node"
 )
 _HOLES: Final = (
@@ -101,12 +101,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Somebody left all zones of a box; `at_ms` is None while nobody knows the box's time."""
+    """Somebody left all zones of a box at `mono_ns` of its `boot`; `at_ms` is None while that has no date."""
 
     person_ref: str
     site: str
     node: str
     at_ms: int | None
+    boot: str
+    mono_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Said:
 class BoxSeen:
     """What is known of a box: the texts and arrival times of its newest state and muster (ms since 1970).
 
-    `event_ms` is when an event last came from it.
+    The muster is of `muster_mono_ns` of its `muster_boot`; `event_ms` is when an event last came from it.
     """
 
     site: str
@@ -135,6 +137,8 @@ class BoxSeen:
     muster: str | None
     muster_ms: int | None
     event_ms: int | None = None
+    muster_boot: str | None = None
+    muster_mono_ns: int | None = None
 
     @property
     def heard_ms(self) -> int | None:
@@ -248,9 +252,15 @@ class Store:
     def boxes(self) -> list[BoxSeen]:
         """Return what every box says about itself."""
         rows = self._db.run(
-            "SELECT site, node, state, state_ms, muster, muster_ms, event_ms FROM node ORDER BY site, node"
+            "SELECT site, node, state, state_ms, muster, muster_ms, event_ms, muster_boot, muster_mono_ns"
+            " FROM node ORDER BY site, node"
         )
         return [BoxSeen(*row) for row in rows]
+
+    def forget(self, site: str, node: str) -> None:
+        """Forget what a box said of itself; its events stay, and it is known again when it says something."""
+        with self._db.transaction():
+            self._db.run("DELETE FROM node WHERE site = :site AND node = :node", site=site, node=node)
 
     def said(self) -> list[Said]:
         """Return what every box says about itself, as `say` takes it."""
@@ -294,7 +304,8 @@ class Store:
 
     def departures(self) -> list[Departure]:
         """Return who left which box last when."""
-        return [Departure(ref, s, n, _int(at)) for ref, s, n, at in self._db.run(_DEPARTURES)]
+        rows = self._db.run(_DEPARTURES)
+        return [Departure(ref, s, n, _int(at), boot, int(mono)) for ref, s, n, at, boot, mono in rows]
 
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind."""

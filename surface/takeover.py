@@ -1,4 +1,4 @@
-"""``dsr-surface baseline`` and ``copy``: a store that is younger than the boxes.
+"""``dsr-surface baseline``, ``copy`` and ``retire``: stores and boxes that do not begin or end together.
 
 A box forgets what was receipted, so a new store never gets what went to another one before. To it those
 numbers are missing, rightly: it cannot tell a box that is old from a new one whose first events were
@@ -46,6 +46,9 @@ def add_parsers(verbs: Any) -> None:
     )
     baseline.add_argument("--json", action="store_true", help="print JSON")
     baseline.set_defaults(work=show_baselines)
+    retire = verbs.add_parser("retire", help="forget the last muster and state of a box that is no more")
+    retire.add_argument("box", nargs="+", metavar="SITE/BOX")
+    retire.set_defaults(work=retire_boxes)
     copy = verbs.add_parser("copy", help="take over everything from another store, of either kind")
     copy.add_argument("--from", dest="source", required=True, metavar="PATH|URL", help="the older store")
     copy.add_argument("--from-password-file", type=Path, help="of its database's user; mode 0600")
@@ -66,12 +69,16 @@ def show_baselines(args: argparse.Namespace) -> int:
     with closing(store_of(args)) as store:
         guessed = _set_baselines(store, args) if args.box or args.all else []
         found = [one for _, one in sorted(store.baselines().items())]
+        heard = store.events_by_box()
         waiting = {(b.site, b.node): total(document(b.state).get("backlog")) for b in store.boxes()}
     if args.json:
         print(json.dumps([asdict(one) for one in found]))
         return 0
     for one in found:
         print(f"{one.site}/{one.node}: from number {one.from_seq} on, said on {_day(one.set_ms)}")
+    for box in map(_box, args.box):
+        if box not in heard:
+            print(f"  no event of {'/'.join(box)} is stored yet: is that its name?")
     for box in guessed:
         if waiting.get(box):
             print(f"  {'/'.join(box)} still has {waiting[box]} events: look again when they are here")
@@ -82,13 +89,40 @@ def show_baselines(args: argparse.Namespace) -> int:
 
 def _set_baselines(store: Store, args: argparse.Namespace) -> list[tuple[str, str]]:
     """Set what the command line says; return the boxes whose number was the lowest that is stored."""
-    lowest = {box: came.lowest_seq for box, came in store.events_by_box().items()}
+    came = store.events_by_box()
+    lowest = {box: one.lowest_seq for box, one in came.items()}
     wanted = dict.fromkeys(_box(name) for name in args.box)
     if args.all:
         wanted.update(dict.fromkeys(sorted(lowest.keys() - store.baselines().keys())))
+    for box in wanted:
+        if args.first and box in came and args.first > came[box].highest_seq + 1:
+            raise ConfigError(
+                f"--from {args.first}: the highest number of {'/'.join(box)} that is stored is"
+                f" {came[box].highest_seq}, and what is lost before {args.first} would not be missed",
+                fix=f"a number up to {came[box].highest_seq + 1}",
+            )
     now_ms = time.time_ns() // 1_000_000
     store.set_baselines(Baseline(*box, args.first or _lowest(lowest, box), now_ms) for box in wanted)
     return [] if args.first else list(wanted)
+
+
+def retire_boxes(args: argparse.Namespace) -> int:
+    """Forget what boxes said of themselves, so that whom they saw last is no longer counted.
+
+    Raises:
+        ConfigError: one was never heard.
+    """
+    with closing(store_of(args)) as store:
+        heard = {(one.site, one.node) for one in store.boxes()}
+        wanted = [_box(name) for name in args.box]
+        if strange := [box for box in wanted if box not in heard]:
+            raise ConfigError(f"{'/'.join(strange[0])} was never heard", fix="dsr-surface boxes lists them")
+        for box in wanted:
+            store.forget(*box)
+            topic = f"mine/{box[0]}/v1/{box[1]}"
+            print(f"{'/'.join(box)} is forgotten, its events stay; it comes back with what is retained under")
+            print(f"  {topic}/muster and {topic}/state, unless that is removed: mosquitto_pub -r -n -t TOPIC")
+    return 0
 
 
 def _box(name: str) -> tuple[str, str]:

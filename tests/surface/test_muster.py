@@ -73,6 +73,33 @@ def test_who_left_at_the_way_out_is_out_until_seen_again(store: Store) -> None:
     assert 1 == mine_muster(store, now_ms=NOW + 1, exits=["gate"]).headcount
 
 
+def test_departure_that_the_box_itself_takes_back_is_none(store: Store) -> None:
+    """Somebody else was taken for card-1 at the gate: the gate's own later muster has card-1 inside."""
+    say(store, "gate", ("card-1", "lock", 60_000))
+    gone = {"kind": "presence", "change": "left", "wall_ms": NOW - 10_000, "boot": "b"}
+    store.add([arrived(1, node="gate", person_ref="card-1", mono_ns=NOW + 5, **gone)])
+    assert ("card-1",) == mine_muster(store, now_ms=NOW, exits=["gate"]).out
+    say(store, "gate", ("card-1", "lock", 70_000), at=NOW + 10)
+    assert ((), 1) == ((found := mine_muster(store, now_ms=NOW + 10, exits=["gate"])).out, found.headcount)
+    restarted = {"people": [{"person_ref": "card-1", "zone": "lock", "camera": "c", "age_ms": 90_000}]}
+    store.say([Said("north", "gate", json.dumps(restarted), NOW + 20, "next boot", 3)])
+    assert () == mine_muster(store, now_ms=NOW + 20, exits=["gate"]).out
+
+
+def test_who_has_perhaps_left_counts_and_is_marked(store: Store) -> None:
+    """The box did not recognise who left: in the mine a name too many is looked for, one too few is not."""
+    marked = {
+        "person_ref": "card-1",
+        "zone": "lock",
+        "camera": "c",
+        "age_ms": 9_000,
+        "perhaps_left_ms": 4_000,
+    }
+    store.say([Said("north", "gate", json.dumps({"headcount": 0, "people": [marked]}), NOW, "b", NOW)])
+    found = mine_muster(store, now_ms=NOW + 1_000, exits=["gate"])
+    assert (1, 5.0) == (found.headcount, found.people[0].perhaps_left_s)
+
+
 def test_a_departure_of_a_box_without_a_clock_counts_when_a_fix_dates_it(store: Store) -> None:
     """Late: until then nobody is taken out of the mine."""
     say(store, "deep", ("card-1", "face", 50_000))

@@ -52,6 +52,35 @@ def test_the_first_events_of_a_box_are_missed_unless_an_operator_says_otherwise(
 
 
 @BOTH
+def test_baseline_beyond_what_is_stored_is_refused(
+    store: Store, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A digit too many would excuse every loss to come; of a box that is not here yet nobody can tell."""
+    store.add([arrived(5)])
+    assert 2 == main(["baseline", BOX, "--from", "7", "--db", where])
+    assert "would not be missed\n  fix: a number up to 6" in capsys.readouterr().err
+    assert f"{BOX}: from number 6" in shown(capsys, "baseline", BOX, "--from", "6", "--db", where)
+    said = shown(capsys, "baseline", "north/nobox", "--from", "700", "--db", where)
+    assert "no event of north/nobox is stored yet: is that its name?" in said
+
+
+@BOTH
+def test_box_that_is_no_more_is_forgotten_and_its_events_stay(
+    store: Store, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whom it saw last would otherwise be in the mine's muster for ever."""
+    store.add([arrived(1)])
+    muster = {"people": [{"person_ref": "card-1", "zone": "lock", "camera": "c", "age_ms": 5}]}
+    store.say([Said("north", "box-07", json.dumps(muster), 1, "b", 1)])
+    assert "headcount 1" in shown(capsys, "muster", "--db", where)
+    assert "mosquitto_pub -r -n -t TOPIC" in shown(capsys, "retire", BOX, "--db", where)
+    assert "nobody knows who is in the mine" in shown(capsys, "muster", "--db", where)
+    assert {"test": 1} == store.counts()
+    assert 2 == main(["retire", BOX, "--db", where])
+    assert "was never heard" in capsys.readouterr().err
+
+
+@BOTH
 def test_a_baseline_of_all_boxes_changes_none_that_stands(
     store: Store, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
