@@ -70,6 +70,7 @@ def _at_least_one(text: str) -> int:
 
 def _status(args: argparse.Namespace, options: Any) -> int:
     from edge_app.delivery.database import open_for_reading, translated
+    from edge_app.delivery.files import has_room
     from edge_app.delivery.lock import is_owned, owner
 
     path = options.outbox.path
@@ -106,6 +107,10 @@ def _status(args: argparse.Namespace, options: Any) -> int:
     print(f"  {found['bytes'] / 1e6:.1f} MB; {parked} parked")
     print(f"  losses: {losses}{of_these}, {'at least ' if unknown else ''}{lost} events")
     print(f"  standing alarms: {', '.join(alarms) or 'none'}")
+    if not has_room(path.parent):
+        print(
+            "  the disk is full: what its daemon cannot store waits in its memory (`uncommitted` in its state)"
+        )
     return 0
 
 

@@ -270,7 +270,8 @@ class CommandDesk:
         if refused == self._told or (self._told_ns is not None and now - self._told_ns < _TELL_EVERY_NS):
             return
         new, self._told, self._told_ns = refused - self._told, refused, now
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.status.refused.items()))
+        counts = {**self.status.refused, **({"not_read": n} if (n := self.status.overflowed) else {})}
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
         _LOG.warning("commands_refused", new=new, since_start=reasons)
         note = f"{new} refused; since the start: {reasons}"[:_TEXT]
         self._submit(Event("command", now, data={"verb": "none", "outcome": "refused", "reason": note}))

@@ -62,7 +62,7 @@ class Outbox(Rescue):
         self._alive = alive
         self.path = options.path
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise OutboxError(
                 f"the outbox's folder {self.path.parent} cannot be made: {error.strerror}",
