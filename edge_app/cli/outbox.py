@@ -108,9 +108,7 @@ def _status(args: argparse.Namespace, options: Any) -> int:
     print(f"  losses: {losses}{of_these}, {'at least ' if unknown else ''}{lost} events")
     print(f"  standing alarms: {', '.join(alarms) or 'none'}")
     if not has_room(path.parent):
-        print(
-            "  the disk is full: what its daemon cannot store waits in its memory (`uncommitted` in its state)"
-        )
+        print("  the disk is full: what the daemon cannot store waits in memory (`uncommitted` in its state)")
     return 0
 
 

@@ -51,7 +51,7 @@ def image_with(folder: Path, unit_text: str) -> Path:
     (units / UNIT.name).write_text(unit_text, encoding="utf-8")
     for unit in (BUILD, WAITS):
         shutil.copy(unit, units)
-    for name in ("dsr-edge", "dsr-engine"):
+    for name in ("dsr-edge", "dsr-engine", "python"):
         program = folder / "opt/dsr-edge/venv/bin" / name
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text("#!/bin/sh\n", encoding="utf-8")
@@ -101,6 +101,16 @@ def test_the_verification_can_fail(tmp_path: Path, wrong: tuple[str, str], compl
     """The check above sees a misspelt key, a program that is not there and a value without sense."""
     said = verify(image_with(tmp_path, UNIT.read_text(encoding="utf-8").replace(*wrong)))
     assert complaint in said.stderr
+
+
+@needs_systemd
+def test_systemd_accepts_the_unit_of_the_surface_as_it_is_documented(tmp_path: Path) -> None:
+    """The text of docs/surface.md, copied as a reader would."""
+    text = (ROOT / "docs/surface.md").read_text(encoding="utf-8").split("```ini\n")[1].split("```")[0]
+    image = image_with(tmp_path, UNIT.read_text(encoding="utf-8"))
+    (image / "usr/lib/systemd/system/dsr-surface.service").write_text(text, encoding="utf-8")
+    said = verify(image, "dsr-surface.service")
+    assert (0, "") == (said.returncode, said.stderr)
 
 
 @needs_systemd
