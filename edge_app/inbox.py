@@ -6,10 +6,11 @@ request here and, where there is an answer, waits for it a few seconds.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,8 @@ _ANSWER_S: Final = 5.0
 #: Messages of card readings that may wait for the next second.
 _CARD_MESSAGES: Final = 1000
 
+_log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 
 
@@ -32,6 +35,7 @@ class Inbox:
         self._musters: queue.SimpleQueue[queue.SimpleQueue[PresenceSnapshot]] = queue.SimpleQueue()
         self._configs: queue.SimpleQueue[tuple[Config, threading.Event]] = queue.SimpleQueue()
         self._cards: queue.Queue[tuple[CardReading, ...]] = queue.Queue(_CARD_MESSAGES)
+        self.cards_dropped = 0
 
     def muster_now(self) -> PresenceSnapshot | None:
         """Have a muster published and return it, None if that takes too long; any other thread."""
@@ -49,9 +53,13 @@ class Inbox:
         return taken.wait(_ANSWER_S)
 
     def cards_arrived(self, readings: tuple[CardReading, ...]) -> None:
-        """Hand over readings of cards; more than can be taken are dropped; any other thread."""
-        with contextlib.suppress(queue.Full):
+        """Hand over readings of cards; what cannot be taken is dropped and counted; any other thread."""
+        try:
             self._cards.put_nowait(readings)
+        except queue.Full:
+            self.cards_dropped += 1
+            if self.cards_dropped.bit_count() == 1:  # the 1st, 2nd, 4th ...: a flood fills no disk
+                _log.warning("card_readings_dropped", messages=self.cards_dropped, waiting=_CARD_MESSAGES)
 
     def musters(self) -> list[queue.SimpleQueue[PresenceSnapshot]]:
         """Return where the musters that were asked for go."""

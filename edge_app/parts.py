@@ -360,7 +360,7 @@ class Parts:
     def _counts(self) -> dict[str, int]:
         counts = {"receipts_refused": self._delivery.status().rejected_receipts}
         if self._config.cards.listen:
-            counts["cards_refused"] = self._delivery.refused_cards
+            counts["cards_refused"] = self._delivery.refused_cards + self._inbox.cards_dropped
         for room in (self._desk, self._sparkplug):
             counts |= {} if room is None else room.counts()
         return counts

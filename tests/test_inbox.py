@@ -67,4 +67,5 @@ def test_too_many_cards_are_dropped_and_nobody_waits() -> None:
     next(first)
     box.cards_arrived(())
     assert inbox._CARD_MESSAGES - 1 == len(list(first))
+    assert 5 == box.cards_dropped
     assert 1 == len(list(box.cards()))
