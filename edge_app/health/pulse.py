@@ -5,7 +5,7 @@
 ``disk_free_mb``          room on the disk of the outbox
 ``memory_mb``             memory of the box's software
 ``receipts_refused``      messages on the receipts' topic that were none
-``cards_refused``         messages on the cards' topic that were none, or too many (absent where no cards are read)
+``cards_refused``         messages on the cards' topic that were none or too many (absent where none is read)
 ``commands_done``         signed commands that were obeyed (absent where no key is configured), and
 ``commands_failed``       those that could not be done, and
 ``commands_refused``      those that were not obeyed: unsigned, replayed, expired, for another box, ...
