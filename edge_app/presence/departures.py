@@ -71,9 +71,10 @@ class Departures:
     def went_out(self, leaver: Leaver, *, named: bool) -> bool:
         """Set off somebody who was not known to be inside; return whether anybody was, and that counts.
 
-        Somebody who is `named` can only have been a stranger before.
+        Somebody who is `named` was a stranger before. If none is left, they had another's name, or another who
+        left was taken for them: then one of those with a name has perhaps left.
         """
-        return self._set_off(leaver, named=named)
+        return self._set_off(leaver, named=named) or (named and self._set_off(leaver, named=False))
 
     def was_unnamed(self, seen: Leaver) -> None:
         """Take somebody who is named inside, and was not known to be there, for a stranger like them."""

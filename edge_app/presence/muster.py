@@ -163,7 +163,7 @@ class Muster:
         if before is not None and before != now:
             withdrawn = events.said_before(before.decision, before.person_ref)
         made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
-        if before != now:
+        if before != now or (identity.final and not now.decided):
             self.changes += 1
             was_unknown = before is not None and before.decision is Decision.UNKNOWN
             known = self._named(identity) if was_unknown else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from edge_app.delivery.retained import muster_fields
 from edge_app.presence.corrections import Correction
 from edge_app.presence.muster import Muster
 from edge_app.presence.portals import Portal
-from edge_app.records import HeadCount
+from edge_app.records import Decision, HeadCount
 from tests.presence.test_muster import GATE, ZONES, S, frame, said, template, told
 
 if TYPE_CHECKING:
@@ -299,6 +300,29 @@ def test_who_is_named_inside_and_like_no_stranger_is_one_more(gate: Gate) -> Non
     gate.enters(None, CAT)
     gate.walk(0.5, who="dan", look=template(0.0, 0.0, 0.0, 0.9), camera="cam3")
     assert 4 == gate.count.best
+
+
+def test_who_leaves_by_a_name_that_is_not_inside_is_one_fewer(gate: Gate) -> None:
+    """Cat came in unrecognised, and was taken for the leaver when Bob left so: now Bob has perhaps left."""
+    gate.enters(None, template(0.0, 0.6, 0.5))
+    gate.leaves(None, BOB)
+    assert ({"ann": False, "bob": False}, 2) == (gate.muster_says, gate.count.best)
+    gate.leaves("cat", template(0.0, 0.4, 0.9))
+    assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
+
+
+def test_undecided_face_that_crosses_counts_though_it_was_called_so_before(gate: Gate) -> None:
+    """Nobody knows who, said once on the way and again at the end: there is one fewer inside all the same."""
+    base = said(None, track="t9", at=300.0, first=300.0, template=BOB_LATER, score=0.1)
+    undecided = replace(base, decision=Decision.UNDECIDED)
+    gate.muster.see(frame(300.0, t9=0.8))
+    gate.muster.identity(undecided)
+    gate.muster.see(frame(301.0, t9=0.2))
+    end = replace(undecided, mono_ns=302 * S, final=True)
+    assert ["left"] == [event.data["change"] for event in gate.muster.identity(end)[1:]]
+    gate.muster.ended("cam1", "t9")
+    gate.at = 310
+    assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
 
 
 def test_nobody_is_marked_twice(gate: Gate) -> None:
