@@ -28,7 +28,8 @@ from edge_app.delivery.receipts import MAX_IDS, make_receipt
 from surface.arrive import Refused, event_of, muster_of, said_at, state_of
 from surface.database import SurfaceError, Unstorable
 from surface.link import Incoming, SurfaceLink
-from surface.store import Arrived, Said
+from surface.records import Said
+from surface.store import Arrived
 
 if TYPE_CHECKING:
     from surface.link import ConsumerSettings
@@ -41,6 +42,7 @@ _GATHER_S: Final = 0.002
 _POLL_S: Final = 0.2
 _TELL_EVERY_S: Final = 60.0
 _EVENT_PARTS: Final = 6
+_NODE: Final = 3
 _STATE_PARTS: Final = 5
 
 
@@ -185,6 +187,8 @@ class Consumer:
         if one.topic == self._settings.gone:
             for site, node in sorted(self._greeted):
                 self._send_receipt(site, node, [])
+        elif len(parts) > _NODE and not self._is_ours(parts[1], parts[3]):
+            return  # a filter of before stands in the broker's session: another consumer has it now
         elif len(parts) == _EVENT_PARTS and parts[4] == "evt":
             fields = event_of(payload, site=parts[1], node=parts[3], kind=parts[5])
             arrived.append(
@@ -202,6 +206,10 @@ class Consumer:
             self._said[parts[1], parts[3], "muster"] = said
         else:
             raise Refused("not a topic of a box")
+
+    def _is_ours(self, site: str, node: str) -> bool:
+        """Return whether this consumer takes what comes of a box, and receipts it."""
+        return self._settings.site in {"+", site} and self._settings.node in {"+", node}
 
     def _receipt(self, arrived: list[Arrived]) -> None:
         by_box: dict[tuple[str, str], list[str]] = {}

@@ -193,7 +193,7 @@ class SurfaceLink:
                 self._ended = f"{type(error).__name__}: {error}"
                 self._reached = True
             lasted = time.monotonic() - began >= _STEADY_S
-            self._short_ones = 0 if lasted else self._short_ones + self.subscribed
+            self._short_ones = self._short_ones + 1 if self.subscribed and not lasted else 0
             if not self._stopping.is_set():
                 self._say_down()
             with self._gate:

@@ -21,7 +21,8 @@ from surface.arrive import NAME
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from surface.store import BoxSeen, Departure, Store
+    from surface.records import BoxSeen, Departure
+    from surface.store import Store
 
 #: A box says how it is every 30 seconds; three of these in a row do not get lost on a link that stands.
 SILENT_AFTER_S: Final = 100.0
@@ -120,9 +121,10 @@ def mine_muster(
 
 def is_silent(box: BoxSeen, *, now_ms: int, after_s: float = SILENT_AFTER_S) -> bool:
     """Return whether a box said goodbye, was given up by the broker, or was not heard for too long."""
-    if box.heard_ms is None or document(box.state).get("online") is not True:
+    heard_ms = box.heard_ms(now_ms)
+    if heard_ms is None or document(box.state).get("online") is not True:
         return True
-    return now_ms - box.heard_ms > after_s * 1000
+    return now_ms - heard_ms > after_s * 1000
 
 
 def document(text: str | None) -> dict[str, Any]:

@@ -140,6 +140,7 @@ def show_boxes(args: argparse.Namespace) -> int:
     for key in sorted({*said, *events}):
         box, came = said.get(key), events.get(key)
         state = document(box.state) if box is not None else {}
+        heard_ms = None if box is None else box.heard_ms(now_ms)
         silent = box is None or is_silent(box, now_ms=now_ms, after_s=args.silent_after)
         holes = [hole for hole in missing if (hole.site, hole.node) == key]
         rows.append(
@@ -147,7 +148,7 @@ def show_boxes(args: argparse.Namespace) -> int:
                 "box": "/".join(key),
                 "silent": silent,
                 "reason": state.get("reason") if isinstance(state.get("reason"), str) else None,
-                "heard_s": None if box is None or box.heard_ms is None else (now_ms - box.heard_ms) / 1000,
+                "heard_s": None if heard_ms is None else (now_ms - heard_ms) / 1000,
                 "stored": came.stored if came else 0,
                 "lowest_seq": came.lowest_seq if came else 0,
                 "highest_seq": came.highest_seq if came else 0,

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from surface.arrive import said_at
 from surface.database import SurfaceError
 from surface.holes import Baseline, Missing, told_apart
+from surface.records import BoxEvents, BoxSeen, Departure, Said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from surface.database import Database
-    from surface.holes import Range
+from surface.holes import Range
 
 __all__ = [
     "Arrived",
@@ -48,7 +49,7 @@ _STATE: Final = (
 _HEARD: Final = (
     "INSERT INTO node (site, node, event_ms) VALUES (:site, :node, :at_ms)"
     " ON CONFLICT (site, node) DO UPDATE SET event_ms = excluded.event_ms"
-    " WHERE node.event_ms IS NULL OR node.event_ms < excluded.event_ms"
+    " WHERE node.event_ms IS NULL OR node.event_ms < excluded.event_ms OR node.event_ms > :now_ms"
 )
 #: A box that sends a backlog is not written down as heard with every commit of it.
 _HEARD_EVERY_MS: Final = 1000
@@ -68,7 +69,7 @@ _LEFT: Final = (
     " mono_ns = excluded.mono_ns, wall_ms = excluded.wall_ms WHERE excluded.seq >= departure.seq"
 )
 _DEPARTURES: Final = (
-    "SELECT person_ref, site, node, coalesce(wall_ms, mono_ns / 1000000 + offset_ms), boot, mono_ns"
+    "SELECT person_ref, site, node, coalesce(mono_ns / 1000000 + offset_ms, wall_ms), boot, mono_ns"
     " FROM departure LEFT JOIN boot USING (site, node, boot) ORDER BY person_ref, site, node"
 )
 _HOLES: Final = (
@@ -97,70 +98,6 @@ class Arrived:
     fields: Mapping[str, Any]
     body: bytes
     arrived_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Somebody left all zones of a box at `mono_ns` of its `boot`; `at_ms` is None while that has no date."""
-
-    person_ref: str
-    site: str
-    node: str
-    at_ms: int | None
-    boot: str
-    mono_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A box's state, or (with `boot` and `mono_ns`) its muster: a JSON text, and when it was so (ms)."""
-
-    site: str
-    node: str
-    text: str
-    at_ms: int
-    boot: str | None = None
-    mono_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BoxSeen:
-    """What is known of a box: the texts and arrival times of its newest state and muster (ms since 1970).
-
-    The muster is of `muster_mono_ns` of its `muster_boot`; `event_ms` is when an event last came from it.
-    """
-
-    site: str
-    node: str
-    state: str | None
-    state_ms: int | None
-    muster: str | None
-    muster_ms: int | None
-    event_ms: int | None = None
-    muster_boot: str | None = None
-    muster_mono_ns: int | None = None
-
-    @property
-    def heard_ms(self) -> int | None:
-        """When it last said something (ms since 1970), None if it never did."""
-        return max(filter(None, (self.state_ms, self.event_ms)), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class BoxEvents:
-    """The events of a box: how many, lowest and highest number, last arrival, how many came out of order.
-
-    `longest_ms` is the longest time from happening to arriving, None where nobody knows the box's time.
-    `twice` are events with a number that another has, from the box's baseline on: two outboxes had its name.
-    """
-
-    stored: int
-    lowest_seq: int
-    highest_seq: int
-    arrived_ms: int
-    longest_ms: int | None
-    late: int
-    twice: int = 0
 
 
 def open_store(where: str, *, password: str | None = None, make: bool = True) -> Store:
@@ -206,14 +143,15 @@ class Store:
         words = {
             box: at_ms
             for box, at_ms in (_heard(arrived) if live else {}).items()
-            if at_ms - self._heard.get(box, 0) >= _HEARD_EVERY_MS
+            if abs(at_ms - self._heard.get(box, 0)) >= _HEARD_EVERY_MS
         }
         with self._db.transaction():
             new = self._db.insert_events([_row(one) for one in arrived])
             for one in arrived:
                 self._note(one)
             for (site, node), at_ms in sorted(words.items()):
-                self._db.run(_HEARD, site=site, node=node, at_ms=at_ms)
+                now_ms = max(one.arrived_ms for one in arrived)
+                self._db.run(_HEARD, site=site, node=node, at_ms=at_ms, now_ms=now_ms)
         self._heard.update(words)
         return new
 
@@ -233,8 +171,10 @@ class Store:
             reason = str(fields.get("reason")).encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
             self._db.run(_GAP, **of_box, **span, lost=lost if _is_whole(lost) else None, reason=reason[:200])
         elif kind == "presence" and fields.get("change") == "left" and "person_ref" in fields:
-            moment = {name: fields.get(name) for name in ("person_ref", "boot", "mono_ns", "seq", "wall_ms")}
-            self._db.run(_LEFT, **of_box, **moment)
+            moment = {name: fields.get(name) for name in ("person_ref", "boot", "mono_ns", "seq")}
+            wall_ms = _int(fields.get("wall_ms"))  # that of a clock that is ahead is not later than now
+            at_ms = None if wall_ms is None else min(wall_ms, one.arrived_ms)
+            self._db.run(_LEFT, **of_box, **moment, wall_ms=at_ms)
 
     def say(self, said: Iterable[Said]) -> None:
         """Keep what boxes say about themselves, in one commit.

@@ -137,9 +137,11 @@ def _export(args: argparse.Namespace, options: Any) -> int:
             for (body,) in connection.execute("SELECT body FROM outbox ORDER BY seq"):
                 file.write(body + b"\n")
                 count += 1
-    except OSError as error:
-        if begun:
+    except BaseException as error:
+        if begun:  # half of it looks like all of it
             args.out.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise ConfigError(
             f"{args.out} cannot be written: {error.strerror}",
             fix="name a file that does not exist yet, where there is room for it",

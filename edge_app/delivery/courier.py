@@ -311,6 +311,9 @@ class Courier:
             self._retained.sent(topic)
         while self._free > 0 and self._alarms:
             alarm = self._alarms[0]
+            if alarm.body is not None and self._names not in alarm.body[:_NAMES_WITHIN]:
+                self._alarms.popleft()  # it stands under a name that the box no longer has
+                continue
             way = _UnderWay(at=now, alarm=alarm)
             if not self._send(self._topics.alarm(alarm.id), alarm.body or b"", way, retain=True):
                 return

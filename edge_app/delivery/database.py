@@ -191,5 +191,5 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         raise OutboxCorrupt(
             f"the outbox {path} is damaged: {error}",
-            fix="nothing: it is set aside, and what can be read is kept",
+            fix="the daemon sets it aside, at once or at its next start, and keeps what can be read",
         ) from error

@@ -100,13 +100,13 @@ def file_id(file: Path | int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def has_room(folder: Path) -> bool:
-    """Return whether the disk of `folder` has room for a log, and a ballast besides."""
+def has_room(folder: Path, *, ballasts: int = 1) -> bool:
+    """Return whether the disk of `folder` has room for so many ballasts."""
     try:
         disk = os.statvfs(folder)
     except OSError:
         return True
-    return disk.f_bavail * disk.f_frsize >= _BALLAST_BYTES
+    return disk.f_bavail * disk.f_frsize >= ballasts * _BALLAST_BYTES
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -114,10 +114,13 @@ def write_durably(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:  # writes on where the system took a part only
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
     sync_folder(path.parent)
 

@@ -13,7 +13,8 @@ forgets meanwhile would be overtaken by what comes after it. Each lane must be a
 the one event of another may have gone out before the consumer had subscribed. (An absent consumer therefore
 stops the lanes; state, muster and standing alarms are retained messages and do not wait for it.) One who
 receipts others and, time after time, not this row cannot store it: it is `stuck`, and must not stop what is
-behind it.
+behind it. To learn that where nothing else goes, the row after it goes as well in the end; a consumer that
+comes back just then may get that one first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _BACKOFF_MAX_NS: Final = 300_000_000_000
 _NS: Final = 1_000_000_000
 _SLOW: Final = 10
 _STRIKES: Final = 2
+#: So often overdue, one row goes although the one before it has no receipt: is it that row, or the consumer?
+_LATE: Final = 3
 
 
 def _rows() -> deque[Row]:
@@ -53,8 +56,8 @@ class Lane:
     """The rows of one priority.
 
     `cursor` was handed out last, `owed` lack a receipt since when, `unheard` are the required consumers that
-    have receipted none of this connection. The row `stuck` was overdue `strikes` times, although others were
-    receipted meanwhile.
+    have receipted none of this connection. The row `stuck` was overdue `late` times, and `strikes` times
+    although others were receipted meanwhile.
     """
 
     priority: int
@@ -64,6 +67,7 @@ class Lane:
     owed: dict[int, int] = field(default_factory=_times)
     unheard: set[str] = field(default_factory=_names)
     stuck: int = 0
+    late: int = 0
     strikes: int = 0
     paused_until: int = 0
     backoff: int = _BACKOFF_FIRST_NS
@@ -74,6 +78,12 @@ class Lane:
         self.ahead.clear()
         self.owed = {seq: at for seq, at in self.owed.items() if seq < before}
         self.more = True
+
+    def answered(self, seq: int) -> None:
+        """Take note that the row lacks no receipt any more."""
+        self.owed.pop(seq, None)
+        if seq == self.stuck:
+            self.stuck = self.late = self.strikes = 0
 
     def pause(self, now: int) -> None:
         """Hand nothing out for a while, twice as long each time, five minutes at most."""
@@ -114,7 +124,7 @@ class Lanes:
         """Begin again from the oldest row, because there is another connection; all there is, is history."""
         for lane in self.lanes:
             lane.rewind(1)
-            lane.paused_until, lane.backoff = 0, _BACKOFF_FIRST_NS
+            lane.paused_until, lane.backoff, lane.late = 0, _BACKOFF_FIRST_NS, 0
             lane.unheard = set(self._required)
         self._history_to = self._outbox.next_seq - 1
         self._tokens, self._tokens_at = 0.0, now
@@ -161,7 +171,7 @@ class Lanes:
         return None
 
     def _peek(self, lane: Lane, now: int) -> Row | None:
-        width = 1 if lane.unheard else self._receipt_window
+        width = (2 if lane.late >= _LATE else 1) if lane.unheard else self._receipt_window
         if now < lane.paused_until or (self._required and len(lane.owed) >= width):
             return None
         if not lane.ahead and lane.more:
@@ -184,7 +194,7 @@ class Lanes:
     def settled(self, seq: int, priority: int) -> None:
         """Take note that a row is delivered (or gone): its lane owes it no more, and all is well."""
         lane = self.lanes[priority]
-        lane.owed.pop(seq, None)
+        lane.answered(seq)
         lane.backoff = _BACKOFF_FIRST_NS
 
     def heard(self, consumer: str, seqs: list[int]) -> None:
@@ -198,7 +208,7 @@ class Lanes:
         for lane in self.lanes:
             before = len(lane.owed)
             for seq in seqs:
-                lane.owed.pop(seq, None)
+                lane.answered(seq)
             if len(lane.owed) < before:
                 lane.backoff = _BACKOFF_FIRST_NS
                 self._answered_at = now
@@ -231,9 +241,10 @@ class Lanes:
             quiet = min(waited, now - self._answered_at)
             if quiet > allowed or waited > _SLOW * allowed:
                 again += len(lane.owed)
-                if self._answered_at > lane.owed[oldest]:
-                    lane.strikes = lane.strikes + 1 if lane.stuck == oldest else 1
-                    lane.stuck = oldest
+                if lane.stuck != oldest:
+                    lane.stuck, lane.late, lane.strikes = oldest, 0, 0
+                lane.late += 1
+                lane.strikes += self._answered_at > lane.owed[oldest]
                 lane.rewind(oldest)
                 lane.backoff = min(2 * lane.backoff, _BACKOFF_MAX_NS // 10)
                 lane.unheard = set(self._required)
@@ -246,7 +257,7 @@ class Lanes:
             if lane.strikes >= (1 if lane.stuck in self._known_stuck else _STRIKES):
                 found += self._outbox.page(lane.priority, after=lane.stuck - 1, limit=1)
                 self._known_stuck.add(lane.stuck)
-                lane.strikes = 0
+                lane.late = lane.strikes = 0
         return [row for row in found if row.seq in self._known_stuck]
 
     def oldest_owed(self) -> int | None:

@@ -92,8 +92,15 @@ class Outbox(Rescue):
         self._ballast.restore()
 
     def _open(self) -> None:
-        self._db = open_database(self.path, max_mb=self._options.max_mb)
-        take_room(self._db, self.path)
+        try:
+            self._db = open_database(self.path, max_mb=self._options.max_mb)
+        except OutboxFull:  # the log has no room to begin in
+            if not self._ballast.drop():
+                raise
+            self._db = open_database(self.path, max_mb=self._options.max_mb)
+        with translated(self.path):
+            take_room(self._db, self.path)
+        self._frozen = False
         self._file_id = file_id(self.path)
 
     def close(self) -> None:
@@ -192,31 +199,30 @@ class Outbox(Rescue):
         """Let the file grow only while the disk has room for it, its log and the ballast.
 
         A file that has stopped growing can always be written back to and evicted from; one that has
-        grown until the disk was full cannot.
+        grown until the disk was full cannot. It grows again at twice that room: not into the ballast.
         """
-        frozen = not has_room(self.path.parent)
+        frozen = not has_room(self.path.parent, ballasts=2 if self._frozen else 1)
         if frozen != self._frozen:
             pages = self._pragma("page_count") if frozen else max_pages(self._options.max_mb)
             self._pragma(f"max_page_count={pages}")
             self._frozen = frozen
-            if not frozen:
-                self._ballast.restore()
+        if not frozen:
+            self._ballast.restore()
 
     def _make_room(self, coming: int, *, first: bool) -> bool:
         """Make room because the file may not, or cannot, grow for `coming` rows; return whether any was made.
 
-        If it is the disk that is full, the log cannot grow either, so nothing can be deleted until the
-        log was written back into the file: that `first`, with the ballast's room, and then eviction.
+        If it is the disk that is full, nothing can be deleted until the log was written back into the file:
+        that `first`, with the ballast's room if it must be, and then eviction.
         """
         pages, most = self._pragma("page_count"), self._pragma("max_page_count")
         bounded = not self._frozen and pages >= most - _SLACK_PAGES
-        dropped = not bounded and self._ballast.drop()
-        if first and not bounded and self._write_back():
+        if first and not bounded and (self._write_back() or (self._ballast.drop() and self._write_back())):
             return True
         try:
             evicted = self._evict("full", coming)
         except OutboxFull:
-            return dropped
+            return not bounded and self._ballast.drop()
         self._write_back()
         return evicted > 0
 
@@ -290,8 +296,13 @@ class Outbox(Rescue):
             if file_id(self.path) == self._file_id:
                 return
             copy = self._new_database()
-            with translated(self.path):
-                self._db.backup(copy, pages=_EVICT_AT_ONCE, progress=lambda *_: self._alive(), sleep=0)
+            try:
+                with translated(self.path):
+                    self._db.backup(copy, pages=_EVICT_AT_ONCE, progress=lambda *_: self._alive(), sleep=0)
+            except OutboxError:
+                copy.close()
+                new_file(self.path)  # what there is of it has the room that the open file needs
+                raise
             copy.close()
             complete(self.path)
         except OSError as error:

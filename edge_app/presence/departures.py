@@ -71,14 +71,30 @@ class Departures:
     def went_out(self, leaver: Leaver, *, named: bool) -> bool:
         """Set off somebody who was not known to be inside; return whether anybody was, and that counts.
 
-        Somebody who is `named` was a stranger before. If none is left, they had another's name, or another who
-        left was taken for them: then one of those with a name has perhaps left.
+        Somebody who is `named` was a stranger before. If none is left, another who left was taken for them, or
+        they had another's name. Without a sign of either they were never counted, and nobody is set off.
         """
-        return self._set_off(leaver, named=named) or (named and self._set_off(leaver, named=False))
+        if self._set_off(leaver, named=named):
+            return True
+        return named and (self._was_taken_for(leaver) or self._set_off(leaver, named=False, above=STRANGE))
 
     def was_unnamed(self, seen: Leaver) -> None:
         """Take somebody who is named inside, and was not known to be there, for a stranger like them."""
         self._set_off(replace(seen, left=False), named=True, above=STRANGE)
+
+    def _was_taken_for(self, leaver: Leaver) -> bool:
+        """Look whether the stranger who was taken for an earlier leaver was this one; who was that, then?"""
+        earlier = [one for one in self._guesses if one[0].left and one[0].zone == leaver.zone]
+        alike = [
+            (_likeness(one[1].look, leaver.look), one) for one in earlier if isinstance(one[1], Stranger)
+        ]
+        best = max(alike, key=lambda rank: rank[0], default=None)
+        if best is None or best[0] < STRANGE:
+            return False
+        guess = best[1]
+        self._guesses.remove(guess)
+        self._guesses.append((leaver, guess[1]))
+        return self._set_off(guess[0], named=False)
 
     def take_back(self, key: TrackKey) -> None:
         """Undo what the track `key` was set off against: it is somebody else than was said."""

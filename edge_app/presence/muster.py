@@ -160,8 +160,8 @@ class Muster:
         self._unique.said(identity, where)
         self._forget(identity.mono_ns)
         withdrawn = None
-        if before is not None and before != now:
-            withdrawn = events.said_before(before.decision, before.person_ref)
+        if before is not None and (before.told, before.person_ref) != (now.told, now.person_ref):
+            withdrawn = events.said_before(before.told, before.person_ref)
         made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
         if before != now or (identity.final and not now.decided):
             self.changes += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_app.presence.count import Visible
@@ -25,10 +25,11 @@ _SURE_VIEWS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was last said about a track."""
+    """What was last said about a track: `told` to the mine; of a patch of light `decision` counts."""
 
     decision: Decision
     person_ref: str | None
+    told: Decision = field(default=Decision.UNDECIDED, compare=False)
 
     @property
     def decided(self) -> bool:
@@ -94,7 +95,7 @@ class Sights:
             decision = Decision.UNDECIDED
         if key in self._sights:
             self._sights[key].held = identity if held else None
-        before, now = self._said.get(key), Said(decision, identity.person_ref)
+        before, now = self._said.get(key), Said(decision, identity.person_ref, identity.decision)
         self._said[key] = now
         self._reasons[key] = identity.reason
         return before, now

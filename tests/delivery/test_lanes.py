@@ -175,6 +175,28 @@ def test_row_that_alone_gets_no_receipt_is_stuck(
     assert 2 in take(lanes, now=now * S)
 
 
+def test_stuck_row_is_found_where_nothing_else_goes(
+    open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
+) -> None:
+    """After a while the row behind it goes as well: its receipt says that the consumer is there."""
+    outbox = open_outbox()
+    fill(outbox, make_draft, *["sighting"] * 30)
+    lanes = lanes_over(outbox, "surface")
+    stuck: list[int] = []
+    for now in range(300):
+        for seq in take(lanes, now=now * S):
+            if seq > 1:
+                outbox.remove([seq])
+                receipt(lanes, [seq], now=now * S)
+        lanes.overdue(now=now * S, timeout_ns=S)
+        for row in lanes.stuck():
+            outbox.park(row.seq, "suspect")
+            lanes.settled(row.seq, row.priority)
+            stuck.append(row.seq)
+    assert [1] == stuck
+    assert 0 == sum(n for n, _ in outbox.tally().values()) - 1
+
+
 def test_overdue_events_come_again_more_and_more_rarely(
     open_outbox: Callable[..., Outbox], make_draft: Callable[..., Draft]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -250,6 +251,7 @@ def test_disk_that_somebody_else_fills_at_once_stops_no_commit(waiting: int, tmp
     """However little the files have grown: their room was taken when they were opened."""
     script = f"""
 import os
+import sqlite3
 outbox = Outbox(options=OutboxOptions(path=path, max_mb=1024))
 for _ in range({waiting} // 61):
     outbox.append([draft() for _ in range(61)])
@@ -271,6 +273,50 @@ print(json.dumps([held, lost + sum(n for n, _ in outbox.tally().values())]))
         pytest.skip("this machine allows no mount namespace, and so no disk of our own")
     held, accounted = json.loads(_limited(script, disk, file_bytes=-1, before=inside)[-1])
     assert held + 1000 == accounted
+
+
+def test_outbox_opens_on_a_full_disk_with_the_ballasts_room(tmp_path: Path) -> None:
+    """A clean stop gives the log's room away, and something else takes it while the box is off."""
+    script = """
+import os
+import sqlite3
+options = OutboxOptions(path=path, max_mb=1024)
+outbox = Outbox(options=options)
+outbox.append([draft() for _ in range(61)])
+outbox.close()
+room = os.statvfs(path.parent)
+with (path.parent / "others").open("ab") as file:
+    os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+outbox = Outbox(options=options)
+outbox.append([draft() for _ in range(61)])
+print(json.dumps(sum(n for n, _ in outbox.tally().values())))
+"""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inside = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=40m tmpfs {disk} && exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no mount namespace, and so no disk of our own")
+    assert 122 == json.loads(_limited(script, disk, file_bytes=-1, before=inside)[-1])
+
+
+def test_damage_in_the_free_pages_is_recovered_from(
+    open_outbox: Opener, make_draft: Drafts, tmp_path: Path
+) -> None:
+    """A small file of an earlier version is given its room when it is opened: what is met then is damage."""
+    _filled(open_outbox, make_draft, 50)
+    path = tmp_path / "outbox.db"
+    database = sqlite3.connect(path)
+    database.execute("VACUUM")  # as an earlier version left it: without the pages
+    database.execute("CREATE TABLE once (x BLOB)")
+    database.execute("INSERT INTO once VALUES (zeroblob(20000))")
+    database.execute("DROP TABLE once")
+    database.commit()
+    database.close()
+    content = bytearray(path.read_bytes())
+    trunk = int.from_bytes(content[32:36], "big")
+    content[(trunk - 1) * 4096 + 4 : trunk * 4096] = b"\xff" * 4092
+    path.write_bytes(content)
+    assert 50 == len(_read_all(open_outbox()))
 
 
 def test_full_disk_fails_cleanly_and_goes_on_when_there_is_room(tmp_path: Path) -> None:

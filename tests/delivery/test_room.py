@@ -101,6 +101,28 @@ delivery.stop()
     assert [["disk_full"], [], 0] == on_a_disk_of_40_mb(tmp_path, script)
 
 
+def test_what_does_not_fit_whole_is_not_handed_over_in_part(tmp_path: Path) -> None:
+    """The system takes the first kilobytes without a word; what was there before stays."""
+    script = """
+from edge_app.delivery.files import write_durably
+path = disk / "counters.json"
+write_durably(path, b"before")
+fill(0)
+(disk / "small").touch()
+with (disk / "ballast").open("r+b") as file:
+    file.truncate((disk / "ballast").stat().st_size - 8192)
+try:
+    write_durably(path, b"x" * 100_000)
+except OSError as error:
+    print(json.dumps([error.strerror, path.read_text(), sorted(one.name for one in disk.iterdir())]))
+"""
+    assert [
+        "No space left on device",
+        "before",
+        ["ballast", "counters.json", "small"],
+    ] == on_a_disk_of_40_mb(tmp_path, script)
+
+
 def test_whoever_hands_over_an_event_is_told_to_free_space(tmp_path: Path) -> None:
     """Not to become another user: that was said before, and helps nobody."""
     script = """

@@ -311,6 +311,18 @@ def test_who_leaves_by_a_name_that_is_not_inside_is_one_fewer(gate: Gate) -> Non
     assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
 
 
+def test_who_was_inside_before_the_box_and_leaves_by_name_takes_nobody_along(gate: Gate) -> None:
+    """Cat is like nobody who is inside, and nobody who left was taken for a stranger: she was never counted."""
+    gate.leaves("cat", CAT)
+    assert ({"ann": False, "bob": False}, HeadCount(2, 2, 2)) == (gate.muster_says, gate.count)
+
+
+def test_who_came_in_by_another_name_and_leaves_by_their_own_is_one_fewer(gate: Gate) -> None:
+    """It was Bob's twin who was called Bob: Bob has perhaps left."""
+    gate.leaves("twin", BOB_LATER)
+    assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
+
+
 def test_undecided_face_that_crosses_counts_though_it_was_called_so_before(gate: Gate) -> None:
     """Nobody knows who, said once on the way and again at the end: there is one fewer inside all the same."""
     base = said(None, track="t9", at=300.0, first=300.0, template=BOB_LATER, score=0.1)

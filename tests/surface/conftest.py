@@ -80,8 +80,10 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     one.stop()
 
 
-def arrived(seq: int, *, kind: str = "test", node: str = "box-07", **more: Any) -> Arrived:
-    """Return an event as it arrives: the schema's example with another number."""
+def arrived(
+    seq: int, *, kind: str = "test", node: str = "box-07", at_ms: int | None = None, **more: Any
+) -> Arrived:
+    """Return an event as it arrives at `at_ms`: the schema's example with another number."""
     fields = {
         **KINDS[kind].example,
         "seq": seq,
@@ -90,5 +92,9 @@ def arrived(seq: int, *, kind: str = "test", node: str = "box-07", **more: Any) 
         **more,
     }
     return Arrived(
-        site="north", node=node, fields=fields, body=json.dumps(fields).encode(), arrived_ms=5000 + seq
+        site="north",
+        node=node,
+        fields=fields,
+        body=json.dumps(fields).encode(),
+        arrived_ms=5000 + seq if at_ms is None else at_ms,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from surface.muster import mine_muster
-from surface.store import Said
+from surface.records import Said
 from tests.surface.conftest import BOTH, arrived
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_a_box_that_nobody_hears_is_silent_although_it_never_said_goodbye(store:
 def test_who_left_at_the_way_out_is_out_until_seen_again(store: Store) -> None:
     """The box deep inside still has the person; leaving any other box is a note, and the person counts."""
     say(store, "deep", ("card-1", "face", 50_000), ("card-2", "face", 1_000))
-    gone = {"kind": "presence", "change": "left", "wall_ms": NOW - 10_000}
+    gone: dict[str, Any] = {"kind": "presence", "change": "left", "wall_ms": NOW - 10_000, "at_ms": NOW}
     store.add([arrived(1, node="gate", person_ref="card-1", **gone)])
     store.add([arrived(2, node="gate", person_ref="card-2", **gone)])
     noted = mine_muster(store, now_ms=NOW)
@@ -76,7 +76,13 @@ def test_who_left_at_the_way_out_is_out_until_seen_again(store: Store) -> None:
 def test_departure_that_the_box_itself_takes_back_is_none(store: Store) -> None:
     """Somebody else was taken for card-1 at the gate: the gate's own later muster has card-1 inside."""
     say(store, "gate", ("card-1", "lock", 60_000))
-    gone = {"kind": "presence", "change": "left", "wall_ms": NOW - 10_000, "boot": "b"}
+    gone: dict[str, Any] = {
+        "kind": "presence",
+        "change": "left",
+        "wall_ms": NOW - 10_000,
+        "boot": "b",
+        "at_ms": NOW,
+    }
     store.add([arrived(1, node="gate", person_ref="card-1", mono_ns=NOW + 5, **gone)])
     assert ("card-1",) == mine_muster(store, now_ms=NOW, exits=["gate"]).out
     say(store, "gate", ("card-1", "lock", 70_000), at=NOW + 10)
@@ -84,6 +90,27 @@ def test_departure_that_the_box_itself_takes_back_is_none(store: Store) -> None:
     restarted = {"people": [{"person_ref": "card-1", "zone": "lock", "camera": "c", "age_ms": 90_000}]}
     store.say([Said("north", "gate", json.dumps(restarted), NOW + 20, "next boot", 3)])
     assert () == mine_muster(store, now_ms=NOW + 20, exits=["gate"]).out
+
+
+def test_departure_by_a_clock_that_is_ahead_does_not_outlive_a_later_sight(store: Store) -> None:
+    """The gate's clock says tomorrow: who left a minute ago and is seen deep inside now is in the mine."""
+    ahead: dict[str, Any] = {"kind": "presence", "change": "left", "wall_ms": NOW + 86_400_000, "mono_ns": 9}
+    store.add([arrived(1, node="gate", person_ref="card-1", at_ms=NOW - 60_000, **ahead)])
+    say(store, "deep", ("card-1", "face", 0))
+    assert 1 == mine_muster(store, now_ms=NOW, exits=["gate"]).headcount
+    say(store, "deep", ("card-1", "face", 90_000), at=NOW + 1)
+    assert 0 == mine_muster(store, now_ms=NOW + 1, exits=["gate"]).headcount
+    store.add([arrived(2, kind="time_fix", node="gate", offset_ms=NOW - 100_000, at_ms=NOW)])
+    assert 1 == mine_muster(store, now_ms=NOW + 1, exits=["gate"]).headcount
+
+
+def test_word_from_the_future_does_not_keep_a_dead_box_alive(store: Store) -> None:
+    """This machine's clock was an hour ahead when the box last spoke, and was set."""
+    say(store, "box-1", ("card-1", "shaft", 0))
+    store.add([arrived(1, node="box-1", at_ms=NOW + 3_600_000)], live=True)
+    assert ("north/box-1",) == mine_muster(store, now_ms=NOW + 101_000).silent_boxes
+    store.add([arrived(2, node="box-1", at_ms=NOW + 100_000)], live=True)
+    assert () == mine_muster(store, now_ms=NOW + 101_000).silent_boxes
 
 
 def test_who_has_perhaps_left_counts_and_is_marked(store: Store) -> None:

@@ -15,8 +15,9 @@ import pytest
 from edge_app.cli.people_text import roster_csv, roster_json
 from edge_app.errors import ConfigError
 from surface.cli import build_parser, main, read_keys, settings_from
+from surface.records import Said
 from surface.reports import read_roster
-from surface.store import Said, open_store
+from surface.store import open_store
 from tests.surface.conftest import BOTH, arrived
 from tests.surface.test_muster import say
 

@@ -13,7 +13,8 @@ import pytest
 from edge_app.delivery.event import KINDS
 from surface.database import Unstorable, sql_of
 from surface.postgres import address_of
-from surface.store import Missing, Said, SurfaceError, open_store
+from surface.records import Said
+from surface.store import Missing, SurfaceError, open_store
 from tests.surface.conftest import BOOT, BOTH, arrived
 
 if TYPE_CHECKING:

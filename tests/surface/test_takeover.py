@@ -12,7 +12,8 @@ import pytest
 from benchmarks.processes.surface import Surface
 from benchmarks.rig import BoxProcess, wait_until
 from surface.cli import main
-from surface.store import Baseline, Said, open_store
+from surface.records import Said
+from surface.store import Baseline, open_store
 from tests.surface.conftest import BOTH, arrived
 from tests.surface.test_consumer import empty
 from tests.surface.test_reports import shown
