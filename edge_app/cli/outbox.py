@@ -170,13 +170,16 @@ def _drain(args: argparse.Namespace, options: Any) -> int:
     while time.monotonic() < deadline:
         time.sleep(0.6)  # the status is at most half a second old
         status = delivery.status()
-        if status.connects and status.waiting == 0:
+        if status.connects and status.waiting <= status.parked:
             break
         if status.waiting != before:
             before = status.waiting
             print(f"{before} waiting", file=sys.stderr)
     status = delivery.status()
     delivery.stop(5.0)
+    if status.parked and status.waiting <= status.parked:
+        print(f"{status.delivered} delivered, {status.waiting} set aside: `dsr-edge doctor` says why")
+        return 7
     if status.waiting:
         print(
             f"{status.delivered} delivered, {status.waiting} still wait: {status.last_error or 'no receipts'}"

@@ -334,9 +334,15 @@ class Config(Section):
         refuse_twins("cameras", [camera.name for camera in self.cameras])
         refuse_twins("commands.keys", [key.name for key in self.commands.keys])
         refuse_twins("delivery.consumers", [consumer.id for consumer in self.delivery.consumers])
-        if self.gallery.path == self.delivery.outbox:
-            msg = f"gallery.path and delivery.outbox are one file, {self.gallery.path}; give each its own"
-            raise ValueError(msg)
+        files = {
+            "gallery.path": self.gallery.path,
+            "presence.ledger": self.presence.ledger,
+            "delivery.outbox": self.delivery.outbox,
+        }
+        for (key, path), (other, same) in combinations(files.items(), 2):
+            if path == same:
+                msg = f"{key} and {other} are one file, {path}; give each its own"
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

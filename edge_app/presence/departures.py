@@ -71,7 +71,7 @@ class Departures:
     def went_out(self, leaver: Leaver, *, named: bool) -> bool:
         """Set off somebody who was not known to be inside; return whether anybody was, and that counts.
 
-        Somebody who is `named` was a stranger before. If none is left, another who left was taken for them, or
+        Somebody who is `named` was a stranger before. If none is left, another leaver was taken for them, or
         they had another's name. Without a sign of either they were never counted, and nobody is set off.
         """
         if self._set_off(leaver, named=named):

@@ -143,10 +143,11 @@ def test_two_cameras_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "cameras: used more than once: portal; give each its own name" in message
 
 
-def test_gallery_and_outbox_in_one_file_are_refused(tmp_path: Path) -> None:
-    """Two stores would destroy each other."""
-    message = complaint(tmp_path, MINIMAL + "gallery: {path: state/outbox.db}\n")
-    assert "gallery.path and delivery.outbox are one file" in message
+@pytest.mark.parametrize(("section", "key"), [("gallery", "path"), ("presence", "ledger")])
+def test_two_stores_in_one_file_are_refused(section: str, key: str, tmp_path: Path) -> None:
+    """They would destroy each other."""
+    message = complaint(tmp_path, MINIMAL + f"{section}: {{{key}: state/outbox.db}}\n")
+    assert f"{section}.{key} and delivery.outbox are one file" in message
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def test_who_leaves_by_a_name_that_is_not_inside_is_one_fewer(gate: Gate) -> Non
 
 
 def test_who_was_inside_before_the_box_and_leaves_by_name_takes_nobody_along(gate: Gate) -> None:
-    """Cat is like nobody who is inside, and nobody who left was taken for a stranger: she was never counted."""
+    """Cat is like nobody inside, and no leaver was taken for a stranger: she was never counted."""
     gate.leaves("cat", CAT)
     assert ({"ann": False, "bob": False}, HeadCount(2, 2, 2)) == (gate.muster_says, gate.count)
 
