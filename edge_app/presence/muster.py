@@ -325,7 +325,7 @@ class Muster:
         ).after(known)
         who: dict[str, Any] = {}
         if identity.decision is Decision.UNDECIDED:
-            if not (identity.final and portal is not None):
+            if not (identity.final and portal is not None and self._sights.is_surely_somebody(key)):
                 return
             # somebody went in or out: nobody knows who
             before = None if zone is None else self._stranger(identity, place)

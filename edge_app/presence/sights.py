@@ -116,8 +116,12 @@ class Sights:
 
     def is_somebody(self, key: TrackKey) -> bool:
         """Return whether the track is more than a patch of light that was once or twice taken for a face."""
-        sight, came = self._sights.get(key), self.portal_of(key) is not None
-        return sight is None or came or sight.sure >= min(_SURE_VIEWS, sight.views)
+        return self.portal_of(key) is not None or self.is_surely_somebody(key)
+
+    def is_surely_somebody(self, key: TrackKey) -> bool:
+        """Return whether the detector was sure of the track's face in several views, or in all."""
+        sight = self._sights.get(key)
+        return sight is None or sight.sure >= min(_SURE_VIEWS, sight.views)
 
     def released(self, key: TrackKey) -> Identity | None:
         """Return, once, what was said of a track while it was a patch of light, when it is more."""

@@ -311,6 +311,19 @@ def test_who_leaves_by_a_name_that_is_not_inside_is_one_fewer(gate: Gate) -> Non
     assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
 
 
+def test_patch_of_light_that_was_twice_a_face_takes_nobody_through_a_gate(gate: Gate) -> None:
+    """A glare between two lamps: sure on either side of the line once, and a dozen times not."""
+    gate.muster.see(frame(300.0, t9=0.8))
+    gate.muster.see(frame(301.0, t9=0.2))
+    for step in range(10):
+        gate.muster.see(frame(302.0 + step, score=0.2, t9=0.2))
+    base = said(None, track="t9", at=313.0, first=300.0, final=True)
+    gate.muster.identity(replace(base, decision=Decision.UNDECIDED))
+    gate.muster.ended("cam1", "t9")
+    gate.at = 320
+    assert HeadCount(2, 2, 2) == gate.count
+
+
 def test_who_was_inside_before_the_box_and_leaves_by_name_takes_nobody_along(gate: Gate) -> None:
     """Cat is like nobody inside, and no leaver was taken for a stranger: she was never counted."""
     gate.leaves("cat", CAT)
