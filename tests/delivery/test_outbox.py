@@ -16,6 +16,7 @@ import pytest
 from edge_app.delivery.outbox import Outbox
 from edge_app.delivery.parking import DENIED, UNFIT
 from edge_app.errors import OutboxError, OutboxLocked
+from tests.delivery.small_disk import inside_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -226,18 +227,10 @@ def test_full_disk_is_survived_by_eviction(tmp_path: Path) -> None:
 
     The disk is a tmpfs of our own; where a process may not mount one, the limit on file sizes stands in.
     """
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = f"mount -t tmpfs -o size=6m tmpfs {disk}"
-    if (
-        0
-        != subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode
-    ):
+    if (inside := inside_of(disk := tmp_path / "disk", mb=6)) is None:
         test_file_that_may_not_grow_loses_nothing_silently(tmp_path)
         return
-    lines = _limited(
-        _FILL, disk, file_bytes=-1, before=["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh"]
-    )
+    lines = _limited(_FILL, disk, file_bytes=-1, before=inside)
     committed, failed, lost, held, read, last, turn = json.loads(lines[-1])
     assert committed == lost + held == lost + read == last
     assert committed + failed * 100 == 20_000
@@ -266,11 +259,8 @@ for turn in range(1000):
 lost = sum(loss.n for loss in outbox.unreported())
 print(json.dumps([held, lost + sum(n for n, _ in outbox.tally().values())]))
 """
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    inside = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=40m tmpfs {disk} && exec "$@"', "sh"]
-    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine allows no mount namespace, and so no disk of our own")
+    if (inside := inside_of(disk := tmp_path / "disk")) is None:
+        return
     held, accounted = json.loads(_limited(script, disk, file_bytes=-1, before=inside)[-1])
     assert held + 1000 == accounted
 
@@ -291,11 +281,8 @@ outbox = Outbox(options=options)
 outbox.append([draft() for _ in range(61)])
 print(json.dumps(sum(n for n, _ in outbox.tally().values())))
 """
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    inside = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=40m tmpfs {disk} && exec "$@"', "sh"]
-    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine allows no mount namespace, and so no disk of our own")
+    if (inside := inside_of(disk := tmp_path / "disk")) is None:
+        return
     assert 122 == json.loads(_limited(script, disk, file_bytes=-1, before=inside)[-1])
 
 

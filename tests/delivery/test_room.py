@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from tests.delivery.small_disk import inside_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,18 +25,14 @@ def fill(free):
 """
 
 
-def on_a_disk_of_40_mb(tmp_path: Path, script: str) -> Any:
-    """Return the JSON that `script` prints, run where `disk` is a disk of 40 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = f'mount -t tmpfs -o size=40m tmpfs {disk} && exec "$@"'
-    inside = ["unshare", "-rm", "sh", "-c", mount, "sh"]
-    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine allows no mount namespace, and so no disk of our own")
+def check(expected: Any, tmp_path: Path, script: str) -> None:
+    """Expect `script`, run where `disk` is a disk of 40 MB, to print this as JSON."""
+    if (inside := inside_of(disk := tmp_path / "disk")) is None:
+        return
     words = [*inside, sys.executable, "-c", _HEAD + script, str(disk)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    assert expected == json.loads(done.stdout.splitlines()[-1])
 
 
 def test_alarm_is_raised_once_and_cleared_when_there_is_room_again(tmp_path: Path) -> None:
@@ -51,7 +47,7 @@ for now, free in enumerate((None, 10, 1, 25, 39)):
     told.append(None if event is None else [event.data["alarm"]["state"], event.data["alarm"]["since_ns"]])
 print(json.dumps(told))
 """
-    assert [None, ["active", 1], None, None, ["cleared", 1]] == on_a_disk_of_40_mb(tmp_path, script)
+    check([None, ["active", 1], None, None, ["cleared", 1]], tmp_path, script)
 
 
 def test_alarm_of_an_earlier_run_is_cleared_by_the_next(tmp_path: Path) -> None:
@@ -60,7 +56,7 @@ def test_alarm_of_an_earlier_run_is_cleared_by_the_next(tmp_path: Path) -> None:
 from edge_app.delivery.room import RoomAlarm
 print(json.dumps(RoomAlarm(disk, stands=True).check(7).data["alarm"]["state"]))
 """
-    assert "cleared" == on_a_disk_of_40_mb(tmp_path, script)
+    check("cleared", tmp_path, script)
 
 
 def test_box_on_a_disk_that_fills_up_commits_the_alarm_and_says_what_is_in_memory_only(
@@ -98,7 +94,7 @@ full = after(["disk_full"])
 print(json.dumps([full, after([]), delivery.status().uncommitted]))
 delivery.stop()
 """
-    assert [["disk_full"], [], 0] == on_a_disk_of_40_mb(tmp_path, script)
+    check([["disk_full"], [], 0], tmp_path, script)
 
 
 def test_what_does_not_fit_whole_is_not_handed_over_in_part(tmp_path: Path) -> None:
@@ -116,11 +112,15 @@ try:
 except OSError as error:
     print(json.dumps([error.strerror, path.read_text(), sorted(one.name for one in disk.iterdir())]))
 """
-    assert [
-        "No space left on device",
-        "before",
-        ["ballast", "counters.json", "small"],
-    ] == on_a_disk_of_40_mb(tmp_path, script)
+    check(
+        [
+            "No space left on device",
+            "before",
+            ["ballast", "counters.json", "small"],
+        ],
+        tmp_path,
+        script,
+    )
 
 
 def test_whoever_hands_over_an_event_is_told_to_free_space(tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ try:
 except OutboxError as error:
     print(json.dumps([error.what[-23:], error.fix]))
 """
-    assert ["No space left on device", "free space on its disk"] == on_a_disk_of_40_mb(tmp_path, script)
+    check(["No space left on device", "free space on its disk"], tmp_path, script)
