@@ -11,3 +11,8 @@ CREATE TABLE baseline (
 
 -- When an event last came from the box itself (milliseconds since 1970): one that was carried here is no word of it.
 ALTER TABLE node ADD COLUMN event_ms BIGINT;
+
+-- Commissioning tests change nothing: what they changed before is taken back.
+DELETE FROM gap WHERE id IN (SELECT id FROM event WHERE test);
+DELETE FROM departure WHERE (site, node, seq) IN (SELECT site, node, seq FROM event WHERE test);
+DELETE FROM boot WHERE (site, node, seq) IN (SELECT site, node, seq FROM event WHERE test);

@@ -210,13 +210,26 @@ def test_a_store_of_version_1_is_brought_up(tmp_path: Path) -> None:
 
 @BOTH
 def test_a_store_of_version_2_is_brought_up(where: str, kind: str) -> None:
-    """Its events stay; baselines are new."""
+    """Its events stay, baselines are new, and what a commissioning test had changed is taken back."""
+    test = (
+        (
+            "INSERT INTO gap (id, site, node, from_seq, to_seq, lost, reason)"
+            " VALUES ('e', 'north', 'box-07', 1, 2, 2, 'full')"
+        ),
+        (
+            "INSERT INTO event (id, {ms} site, node, seq, priority, kind, boot, mono_ns, test, arrived_ms, body)"
+            " VALUES ('e', {n} 'north', 'box-07', 3, 0, 'gap', 'b', 1, {true}, 1, '')"
+        ),
+    )
     first, last = ("schema_v1.sql", "schema_v2.sql"), ("views_v2.sql",)
     if kind == "sqlite":
         old = sqlite3.connect(where)
         for name in (*first, *last):
             old.executescript(sql_of(name))
+        for line in test:
+            old.execute(line.format(ms="", n="", true=1))
         old.execute("PRAGMA user_version=2")
+        old.commit()
         old.close()
     else:
         native = pytest.importorskip("pg8000.native")
@@ -226,8 +239,10 @@ def test_a_store_of_version_2_is_brought_up(where: str, kind: str) -> None:
         ) as old:
             for name in ("postgres_v2.sql", *last):
                 old.run(sql_of(name))
+            for line in test:
+                old.run(line.format(ms="id_ms,", n="1,", true="true"))
     for _ in range(2):
         with closing(open_store(where)) as store:
             store.add([arrived(3)])
-            assert [(1, 2)] == [(one.from_seq, one.to_seq) for one in store.missing()]
+            assert [(1, 2, False)] == [(m.from_seq, m.to_seq, m.reported) for m in store.missing()]
             assert {} == store.baselines()
