@@ -217,8 +217,8 @@ def test_a_store_of_version_2_is_brought_up(where: str, kind: str) -> None:
             " VALUES ('e', 'north', 'box-07', 1, 2, 2, 'full')"
         ),
         (
-            "INSERT INTO event (id, {ms} site, node, seq, priority, kind, boot, mono_ns, test, arrived_ms, body)"
-            " VALUES ('e', {n} 'north', 'box-07', 3, 0, 'gap', 'b', 1, {true}, 1, '')"
+            "INSERT INTO event (id, {ms} site, node, seq, priority, kind, boot, mono_ns, test, arrived_ms,"
+            " body) VALUES ('e', {n} 'north', 'box-07', 3, 0, 'gap', 'b', 1, {true}, 1, '')"
         ),
     )
     first, last = ("schema_v1.sql", "schema_v2.sql"), ("views_v2.sql",)
