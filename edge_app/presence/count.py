@@ -2,10 +2,10 @@
 
 The best count is the named people and the strangers; a face that could not be decided (dust, turned
 away) is somebody of these as long as no more faces are in one picture than people are counted, and
-one more person beyond that. The lower bound leaves out strangers who may be another one again, but
-never goes below the faces that are seen at once. The upper bound adds every undecided face, and two
-for one wherever two tracks were taken for one stranger on doubtful likeness. Somebody who has perhaps
-left (`departures`) is in the upper bound alone.
+one more person beyond that. The lower bound leaves out strangers who may be another one again, or
+somebody who came in through a portal, but never goes below the faces that are seen at once. The upper
+bound adds every undecided face, and two for one wherever two tracks were taken for one stranger on
+doubtful likeness. Somebody who has perhaps left (`departures`) is in the upper bound alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from edge_app.records import HeadCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from edge_app.presence.ledger import Ledger
     from edge_app.presence.place import Place, TrackKey
@@ -50,8 +50,13 @@ class Counted:
         )
 
 
-def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = ()) -> Counted:
-    """Return the counts of every zone in which somebody is, and of `zones`."""
+def count(
+    ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = (), gated: Collection[str] = ()
+) -> Counted:
+    """Return the counts of every zone in which somebody is, and of `zones`.
+
+    In zones that are `gated` by portals a stranger who came through none may be somebody counted there.
+    """
     sure, doubtful, joins, perhaps = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for _, place in ledger.whereabouts():
         if place.zone is not None:
@@ -59,7 +64,8 @@ def count(ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = 
     for stranger in ledger.strangers:
         zone = stranger.place.zone
         if zone is not None:
-            (doubtful if stranger.doubtful else sure)[zone] += 1
+            may_be_another = stranger.doubtful or (zone in gated and not stranger.place.through)
+            (doubtful if may_be_another else sure)[zone] += 1
             joins[zone] += stranger.doubtful_joins
     faces, undecided = _faces(visible)
     counts: dict[str, HeadCount] = {}

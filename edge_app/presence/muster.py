@@ -85,6 +85,9 @@ class Muster:
     ) -> None:
         self._zones = dict(zones)
         self._doors = doorkeepers(zones, portals)
+        self._gated = {
+            zone for ways in (portals or {}).values() for way in ways for zone in way.sides if zone
+        }
         self._away_ns = int(away_s * _NS)
         self._forget_unknown_ns = int(forget_unknown_s * _NS)
         self._reidentify_ns = max(int(reidentify_s * _NS), self._forget_unknown_ns)
@@ -382,7 +385,7 @@ class Muster:
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
-        return count(self._ledger, self._sights.visible())
+        return count(self._ledger, self._sights.visible(), gated=self._gated)
 
     def _forget(self, now_ns: int) -> None:
         self._ledger.forget_people(now_ns - self._forget_person_ns)

@@ -47,6 +47,11 @@ class Portal:
             msg = f"portal {self.name}: give a line with a point inside, or an area"
             raise ValueError(msg)
 
+    @property
+    def sides(self) -> tuple[str, str | None]:
+        """The zones on either side; None is outside."""
+        return self.zone, self.beyond
+
     def zone_at(self, point: Point) -> str | None:
         """Return in which of the two zones `point` lies."""
         return self.zone if self._depth(point) >= 0 else self.beyond

@@ -311,6 +311,12 @@ def test_who_leaves_by_a_name_that_is_not_inside_is_one_fewer(gate: Gate) -> Non
     assert ({"ann": False, "bob": True}, HeadCount(1, 1, 2)) == (gate.muster_says, gate.count)
 
 
+def test_stranger_within_may_be_somebody_who_came_in_by_name(gate: Gate) -> None:
+    """A camera inside does not recognise Bob: the lower bound must not count him twice."""
+    gate.walk(0.8, 0.7, who=None, look=CAT)
+    assert HeadCount(3, 2, 3) == gate.count
+
+
 def test_patch_of_light_that_was_twice_a_face_takes_nobody_through_a_gate(gate: Gate) -> None:
     """A glare between two lamps: sure on either side of the line once, and a dozen times not."""
     gate.muster.see(frame(300.0, t9=0.8))
