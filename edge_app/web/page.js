@@ -49,7 +49,8 @@ function show(now) {
   table("outbox", [
     ["broker", out.broker ?? "no connection", out.broker ? "good" : "bad"], ...waiting,
     ["oldest", out.oldest_s === null ? "none" : age(out.oldest_s)],
-    ["refused by the broker", out.parked, out.parked ? "bad" : ""], ["lost", out.lost, out.lost ? "bad" : ""],
+    ["in memory only", out.uncommitted, out.uncommitted > 100 ? "bad" : ""],
+    ["set aside", out.parked, out.parked ? "bad" : ""], ["lost", out.lost, out.lost ? "bad" : ""],
     ...(out.last_error ? [["last trouble", out.last_error, "bad"]] : []),
   ]);
 }

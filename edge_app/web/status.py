@@ -101,6 +101,7 @@ class BoxStatus:
             "broker": now.broker if now.connected else None,
             "waiting": dict(zip(_PRIORITIES, now.backlog, strict=True)),
             "oldest_s": now.oldest_age_s,
+            "uncommitted": now.uncommitted,
             "parked": now.parked,
             "lost": now.lost,
             "last_error": now.last_error,
