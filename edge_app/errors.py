@@ -71,10 +71,15 @@ class AccessError(DsrError):
         return cls(f"{path} cannot be used: {what}", fix=remedy(error, path))
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether the disk, or what of it this user may have, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
 def remedy(error: OSError, path: Path) -> str:
     """Return what to do about `error` of the operating system at `path`."""
     number = error.errno
-    if number in {errno.ENOSPC, errno.EDQUOT}:
+    if is_full(error):
         return "free space on its disk"
     if number == errno.EROFS:
         return "its disk is mounted read-only: mount it writable, and look into the system's log for why"

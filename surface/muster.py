@@ -95,17 +95,20 @@ def mine_muster(
     silent_boxes: list[str] = []
     blind: list[str] = []
     boxes = store.boxes()
+    listed: dict[tuple[str, str], tuple[BoxSeen, set[str | None]]] = {}
     for box in boxes:
         silent = is_silent(box, now_ms=now_ms, after_s=silent_after_s)
         silent_boxes += [f"{box.site}/{box.node}"] if silent else []
         muster = document(box.muster)
-        for one in _seen(muster.get("people"), box, now_ms, silent=silent):
+        named = _seen(muster.get("people"), box, now_ms, silent=silent)
+        listed[box.site, box.node] = box, {one.person_ref for one in named}
+        for one in named:
             known = people.get(str(one.person_ref))
             if one.person_ref is not None and (known is None or one.age_s < known.age_s):
                 people[one.person_ref] = one
         strangers += _seen(muster.get("unknown"), box, now_ms, silent=silent)
         blind += [f"{box.site}/{box.node}/{name}" for name in _blind(muster.get("cameras"))]
-    gone = [one for one in store.departures() if not _taken_back(one, boxes)]
+    gone = [one for one in store.departures() if not _taken_back(one, listed.get((one.site, one.node)))]
     inside, out = _departed(people, gone, now_ms, exits)
     names = store.roster()
     return MineMuster(
@@ -136,18 +139,14 @@ def document(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _taken_back(one: Departure, boxes: Iterable[BoxSeen]) -> bool:
-    """Return whether the box that said so has the person in a later muster."""
-    for box in boxes:
-        if (box.site, box.node) != (one.site, one.node):
-            continue
-        if box.muster_boot == one.boot:
-            later = (box.muster_mono_ns or 0) > one.mono_ns
-        else:
-            later = one.at_ms is not None and (box.muster_ms or 0) > one.at_ms
-        people = _dicts(document(box.muster).get("people"))
-        return later and any(seen.get("person_ref") == one.person_ref for seen in people)
-    return False
+def _taken_back(one: Departure, listed: tuple[BoxSeen, set[str | None]] | None) -> bool:
+    """Return whether the box that said so has the person in a later muster: `listed` there are these."""
+    if listed is None or one.person_ref not in listed[1]:
+        return False
+    box = listed[0]
+    if box.muster_boot == one.boot:
+        return (box.muster_mono_ns or 0) > one.mono_ns
+    return one.at_ms is not None and (box.muster_ms or 0) > one.at_ms
 
 
 def _departed(

@@ -20,15 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from surface.database import Database
-from surface.holes import Range
+    from surface.holes import Range
 
 __all__ = [
     "Arrived",
     "Baseline",
-    "BoxSeen",
-    "Departure",
     "Missing",
-    "Said",
     "Store",
     "SurfaceError",
     "open_store",

@@ -81,8 +81,7 @@ class Ballast:
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size >= _BALLAST_BYTES:
                 return
-            disk = os.statvfs(self._path.parent)
-            if disk.f_bavail * disk.f_frsize < 4 * _BALLAST_BYTES:
+            if free_bytes(self._path.parent) < 4 * _BALLAST_BYTES:
                 return
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -100,13 +99,22 @@ def file_id(file: Path | int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes may still be written on the disk of `folder`.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
 def has_room(folder: Path, *, ballasts: int = 1) -> bool:
     """Return whether the disk of `folder` has room for so many ballasts."""
     try:
-        disk = os.statvfs(folder)
+        return free_bytes(folder) >= ballasts * _BALLAST_BYTES
     except OSError:
         return True
-    return disk.f_bavail * disk.f_frsize >= ballasts * _BALLAST_BYTES
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -7,9 +7,9 @@ events are given up (`outbox`), and an alarm is the last of these.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
+from edge_app.delivery.files import free_bytes
 from edge_app.records import Event
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class RoomAlarm:
     def check(self, now_ns: int) -> Event | None:
         """Return the event by which the alarm is raised or cleared, if it is; `now_ns` is monotonic."""
         try:
-            disk = os.statvfs(self._folder)
+            free = free_bytes(self._folder)
         except OSError:  # another fault, told by others
             return None
-        low = disk.f_bavail * disk.f_frsize < (2 * ALARM_BYTES if self._stands else ALARM_BYTES)
+        low = free < (2 * ALARM_BYTES if self._stands else ALARM_BYTES)
         if low == self._stands:
             return None
         self._stands = low

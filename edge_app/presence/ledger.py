@@ -72,11 +72,17 @@ class Ledger:
 
     def mark_left(self, person_ref: str, at_ns: int) -> None:
         """Mark somebody as perhaps left: they stay in their zone until they are seen anywhere."""
-        self._mark(person_ref, at_ns)
+        claims = self._claims.get(person_ref, {})
+        newest = latest(claims.values())
+        for track, place in claims.items():
+            if place is newest:
+                claims[track] = replace(place, perhaps_left_ns=at_ns)
 
     def unmark(self, person_ref: str) -> None:
         """Take the mark away."""
-        self._mark(person_ref, None)
+        claims = self._claims.get(person_ref, {})
+        for track, place in claims.items():
+            claims[track] = replace(place, perhaps_left_ns=None)
 
     def moved(self, person_ref: str | None, track: TrackKey, zone: str | None, now_ns: int) -> Place | None:
         """Note that a track went into another zone; return where it was before, None if it has no place."""
@@ -114,13 +120,6 @@ class Ledger:
         return tuple(
             seen(ref, place, zone=place.zone) for ref, place in self.whereabouts() if place.zone is not None
         )
-
-    def _mark(self, person_ref: str, at_ns: int | None) -> None:
-        claims = self._claims.get(person_ref, {})
-        newest = latest(claims.values())
-        for track, place in claims.items():
-            if at_ns is None or place is newest:
-                claims[track] = replace(place, perhaps_left_ns=at_ns)
 
     def _put(self, person_ref: str, key: TrackKey, place: Place) -> Place | None:
         claims = self._claims.setdefault(person_ref, {})

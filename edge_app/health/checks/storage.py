@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from edge_app.errors import is_full
 from edge_app.health.doctor import fail, ok, warn
 
 if TYPE_CHECKING:
@@ -51,12 +51,11 @@ def check_disk(config: Config) -> Iterator[Finding]:
     try:
         sync_ms = _write_test(folder)
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         yield fail(
             DISK,
             f"cannot write into {folder} ({error.strerror})",
             fix=f"free space: du -xh {folder} | sort -h | tail"
-            if full
+            if is_full(error)
             else "mount it writable and give it to the daemon's user: "
             "systemd-tmpfiles --create dsr-edge.conf; then run doctor as that user: sudo -u dsr-edge",
         )
