@@ -38,6 +38,12 @@ ALIGNED_FACE: Final = (31.0, 20.0, 66.0, 88.0)
 _NARROWEST: Final = 50.0
 _ADULT: Final = 18
 _FRONT, _SIDE = 10.0, 30.0
+#: The poses that register somebody, degrees of yaw and pitch, in this order.
+_WANTED: Final = (
+    (0.0, 0.0), (-18.0, 0.0), (18.0, 0.0), (0.0, -12.0), (0.0, 12.0), (0.0, 0.0), (-35.0, 0.0), (35.0, 0.0),
+)  # fmt: skip
+#: More than so many photos register somebody only while so many others are left to walk with.
+_REGISTERED, _WALKED = 4, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def gather(collection: Collection, spec: PeopleSpec, *, seed: int, data: Path | 
         pool, others = _public(), list[Person]()
     else:
         pool, others = _research(collection, data_folder(data), rng)
-    able = [person for person in pool if len(person.views) > spec.photos]
+    able = [person for person in pool if len(person.views) > _photos_of(person, spec.photos)]
     registered = tuple(
         _registered(person, number, spec.photos) for number, person in enumerate(able[: spec.registered])
     )
@@ -109,13 +115,17 @@ def gather(collection: Collection, spec: PeopleSpec, *, seed: int, data: Path | 
     return People(registered, strangers)
 
 
+def _photos_of(person: Person, asked: int) -> int:
+    """Return how many photos register somebody."""
+    return min(asked, max(_REGISTERED, len(person.views) - _WALKED))
+
+
 def _registered(person: Person, number: int, photos: int) -> Person:
-    """Split somebody's photos: front, left, right, up and down register; the others walk."""
-    wanted = ((0.0, 0.0), (-18.0, 0.0), (18.0, 0.0), (0.0, -12.0), (0.0, 12.0), (0.0, 0.0), (-35.0, 0.0))
+    """Split somebody's photos: the poses wanted register; the others walk."""
     left = list(person.views)
     taken = []
-    for index in range(photos):
-        yaw, pitch = wanted[index % len(wanted)]
+    for index in range(_photos_of(person, photos)):
+        yaw, pitch = _WANTED[index % len(_WANTED)]
         best = min(left, key=lambda view: (view.yaw - yaw) ** 2 + (view.pitch - pitch) ** 2)
         taken.append(best)
         left.remove(best)

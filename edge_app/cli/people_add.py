@@ -32,10 +32,8 @@ def add_action(actions: Any) -> None:
     add.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="each shows one person")
     add.add_argument("--ref", required=True, metavar="CARD", help="the reference that goes on the wire")
     add.add_argument("--name", required=True, help="stays on this box")
-    add.add_argument(
-        "--guided", metavar="CAMERA", help="take front, left, right, up and down from this camera instead"
-    )
-    add.add_argument("--timeout", type=float, default=120.0, help="of --guided, seconds (120)")
+    add.add_argument("--guided", metavar="CAMERA", help="take the seven views from this camera instead")
+    add.add_argument("--timeout", type=float, default=180.0, help="of --guided, seconds (180)")
     add.add_argument("--each-view-once", action="store_true", help="refuse a second photo of one view")
     add.add_argument(
         "--allow-lookalike", action="store_true", help="even if the box takes them for somebody registered"

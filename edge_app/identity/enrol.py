@@ -20,7 +20,7 @@ from edge_app.faces.quality import QualityLimits, assess
 from edge_app.identity.checks import Checks, Finding, Neighbours
 from edge_app.identity.people import NewPhoto
 from edge_app.identity.photos import PhotoFile, read_photo
-from edge_app.identity.views import Coverage, views_of
+from edge_app.identity.views import Coverage, View, views_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +262,7 @@ def _each_view_once(
         )
         error = PhotoError(
             f"{what} (turned {candidate.quality.yaw:+.0f}, nodded {candidate.quality.pitch:+.0f} degrees)",
-            fix="take one photo each of front, left, right, up and down",
+            fix=f"take one photo each of {', '.join(view.value for view in View)}",
         )
         refused.append(PhotoReport(candidate.path, error, candidate.quality))
     return kept, refused

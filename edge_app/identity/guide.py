@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edge_app.faces.quality import assess
 from edge_app.faces.stage import align_or_none
 from edge_app.identity.photos import PhotoFile
-from edge_app.identity.views import View, view_of
+from edge_app.identity.views import Angles, View, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 
 #: Frames in a row for which a view must be held.
 HOLD: Final = 3
-#: Before a camera a clear nod and a clear turn can be asked for, degrees.
-CLEAR_NOD, CLEAR_TURN = 7.0, 20.0
+#: Before a camera clear nods and turns can be asked for.
+BEFORE_CAMERA: Final = Angles(nod=7.0, turn=13.0, half=25.0, far=30.0)
 #: People's faces differ by this many degrees of estimated pitch when they look straight ahead.
 _ANYBODYS_FRONT: Final = 12.0
 ASK: Final = {
     View.FRONT: "look straight into the camera",
-    View.LEFT: "turn your head to your left, about half way to the shoulder",
-    View.RIGHT: "turn your head to your right, about half way to the shoulder",
+    View.LEFT: "turn your head a little to your left",
+    View.FAR_LEFT: "turn your head farther to your left, about half way to the shoulder",
+    View.RIGHT: "turn your head a little to your right",
+    View.FAR_RIGHT: "turn your head farther to your right, about half way to the shoulder",
     View.UP: "face the camera and lift your chin",
     View.DOWN: "face the camera and lower your chin",
 }
@@ -132,15 +134,13 @@ class Guide:
         if self._wanted[0] is View.FRONT:  # nothing to measure a nod against yet
             straight = view_of(quality.yaw, 0.0) is View.FRONT
             return View.FRONT if straight and abs(quality.pitch) < _ANYBODYS_FRONT else None
-        return view_of(
-            quality.yaw, quality.pitch, front_pitch=self._front_pitch, nod=CLEAR_NOD, turn=CLEAR_TURN
-        )
+        return view_of(quality.yaw, quality.pitch, front_pitch=self._front_pitch, angles=BEFORE_CAMERA)
 
     def _take(self, best: _Taken) -> None:
         if best.view is View.FRONT:
             self._front_pitch = best.pitch
         digest = hashlib.sha256(best.pixels.tobytes()).hexdigest()
-        path = Path(f"{self._name}-{best.view.value}.png")
+        path = Path(f"{self._name}-{best.view.value.replace(' ', '-')}.png")
         self._photos[best.view] = PhotoFile(path, digest, best.pixels)
         self._wanted.remove(best.view)
         self._held.clear()

@@ -1,17 +1,17 @@
-"""From which sides somebody is registered: front, left, right, up, down; and which side a photo shows.
+"""From which sides somebody is registered: the seven poses of the miner-face set; and which a photo shows.
 
 Left and right are the person's own: who turns to their left looks to the right of the picture. Yaw is a
-measurement (`edge_app.faces.pose`): the 34 real development photos at 15 and 45 degrees are all told from the
-29 without a turn. Pitch is a hint, because a smile moves the mouth as much as a nod does: it is measured
-against the person's own front photo, and of 19 nods of 15 degrees 11 are told. Before a camera a clear one
-can be asked for.
+measurement (`edge_app.faces.pose`): the 34 real development photos at 15 and 45 degrees are all told from
+the 29 without a turn, and of the 14 at 45 degrees 11 are estimated at 28 and more, of the 20 at 15 none.
+Pitch is a hint, because a smile moves the mouth as much as a nod does: it is measured against the person's
+own front photo, and of 19 nods of 15 degrees 11 are told. Before a camera a clear one can be asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,33 +24,51 @@ class View(str, Enum):
 
     FRONT = "front"
     LEFT = "left"
+    FAR_LEFT = "far left"
     RIGHT = "right"
+    FAR_RIGHT = "far right"
     UP = "up"
     DOWN = "down"
 
 
 #: Degrees of yaw up to which a face looks straight ahead.
 STRAIGHT: Final = 10.0
-#: Degrees of pitch, against the person's front photo, from which on a photo shows a nod.
-NOD: Final = 4.0
 
 
-def view_of(
-    yaw: float, pitch: float, *, front_pitch: float = 0.0, nod: float = NOD, turn: float = STRAIGHT
-) -> View | None:
+class Angles(NamedTuple):
+    """From how many degrees on a face shows which side; what lies between two shows none.
+
+    `nod` is pitch against the person's front photo: from there on up or down. The others are yaw: from
+    `turn` to `half` left or right, from `far` on far left or far right.
+    """
+
+    nod: float
+    turn: float
+    half: float
+    far: float
+
+
+#: What a photo shows that was taken anyhow.
+OF_PHOTOS: Final = Angles(nod=4.0, turn=STRAIGHT, half=28.0, far=28.0)
+
+
+def view_of(yaw: float, pitch: float, *, front_pitch: float = 0.0, angles: Angles = OF_PHOTOS) -> View | None:
     """Return which side a face shows, None between two.
 
     Args:
         yaw: degrees, > 0 looks to the right of the picture.
         pitch: degrees, > 0 looks down.
         front_pitch: the pitch that this person's front photo is estimated to have.
-        nod: from how many degrees on it is up or down.
-        turn: from how many degrees on it is left or right.
+        angles: where one side ends and the next begins.
     """
-    if abs(yaw) > STRAIGHT:
-        return None if abs(yaw) < turn else View.LEFT if yaw > 0 else View.RIGHT
+    turned = abs(yaw)
+    if turned >= angles.far:
+        return View.FAR_LEFT if yaw > 0 else View.FAR_RIGHT
+    if turned > STRAIGHT:
+        between = turned < angles.turn or turned > angles.half
+        return None if between else View.LEFT if yaw > 0 else View.RIGHT
     nodded = pitch - front_pitch
-    if abs(nodded) < nod:
+    if abs(nodded) < angles.nod:
         return View.FRONT
     return View.DOWN if nodded > 0 else View.UP
 

@@ -134,13 +134,13 @@ def test_guided_takes_the_views_from_a_camera_and_says_which_are_missing(
     assert 0 == command("add", "--ref", "C-9", "--name", "A. Miner", "--guided", "portal")
     shown = capsys.readouterr()
     assert "front: taken" in shown.err
-    assert "turn your head to your left" in shown.err
-    assert "C-9: views: front; missing: left, right, up, down" in shown.out
+    assert "turn your head a little to your left" in shown.err
+    assert "C-9: views: front; missing: left, far left, right, far right, up, down" in shown.out
     assert 0 == command("show", "C-9", "--json")
     known = json.loads(capsys.readouterr().out)
     assert ["front"] == known["views"]["have"]
     assert ["portal-front.png"] == [photo["source"] for photo in known["photos"]]
-    with pytest.raises(PhotoError, match="wanted: left, right, up, down"):
+    with pytest.raises(PhotoError, match="wanted: left, far left, right, far right, up, down"):
         command("add", "--ref", "C-9", "--name", "A. Miner", "--guided", "portal")
 
 
@@ -212,7 +212,7 @@ def test_show(command: Callable[..., int], registered: None, capsys: Any) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("C-1  Zoë Ünal  (added 2")
     assert ["obama.jpg", "obama3.jpg"] == [line.split()[0] for line in lines[2:-1]]
-    assert "views: front, left; missing: right, up, down" == lines[-1]
+    assert "views: front, left; missing: far left, right, far right, up, down" == lines[-1]
     assert all("dddddddd" in line and " kept " in line for line in lines[2:-1])
     command("show", "C-1", "--json")
     assert json.loads(capsys.readouterr().out)["photos"][0]["models"] == ["d" * 64]

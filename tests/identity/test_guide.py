@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 #: Yaw and pitch of each view, as a person shows them.
-SHOWN = {View.FRONT: (0, 0), View.LEFT: (30, 0), View.RIGHT: (-30, 0), View.UP: (0, -15), View.DOWN: (0, 15)}
+SHOWN = {
+    View.FRONT: (0, 0), View.LEFT: (20, 0), View.FAR_LEFT: (40, 0), View.RIGHT: (-20, 0),
+    View.FAR_RIGHT: (-40, 0), View.UP: (0, -15), View.DOWN: (0, 15),
+}  # fmt: skip
 
 
 def head(yaw: float, pitch: float, *, x: float = 320.0, size: float = 60.0) -> Face:
@@ -74,15 +77,15 @@ def show(guide: Guide, stage: Stage, *faces: Face, frames: int = HOLD, first: in
     return [guide.look(picture(first + number)) for number in range(frames)]
 
 
-def test_five_views_are_asked_for_and_taken_in_order(guide: Guide, stage: Stage) -> None:
-    """Each is asked for until it was held; in the end five photos of the right sides, all different."""
+def test_seven_views_are_asked_for_and_taken_in_order(guide: Guide, stage: Stage) -> None:
+    """Each is asked for until it was held; in the end seven photos of the right sides, all different."""
     for number, view in enumerate(View):
         told = show(guide, stage, head(*SHOWN[view]), first=10 * number)
         assert [ASK[view]] * (HOLD - 1) == told[:-1]
     assert "done" == told[-1]
     assert list(View) == list(guide.photos)
-    assert 5 == len({photo.sha256 for photo in guide.photos.values()})
-    assert "portal-left.png" == guide.photos[View.LEFT].path.name
+    assert 7 == len({photo.sha256 for photo in guide.photos.values()})
+    assert "portal-far-left.png" == guide.photos[View.FAR_LEFT].path.name
     assert "done" == guide.look(picture(99))
 
 
@@ -90,7 +93,7 @@ def test_view_that_comes_before_it_is_asked_for_is_taken(guide: Guide, stage: St
     """After the front any order will do."""
     show(guide, stage, head(0, 0))
     show(guide, stage, head(0, 15), first=10)
-    assert (View.LEFT, View.RIGHT, View.UP) == guide.missing
+    assert (View.LEFT, View.FAR_LEFT, View.RIGHT, View.FAR_RIGHT, View.UP) == guide.missing
 
 
 def test_view_is_not_taken_twice(guide: Guide, stage: Stage) -> None:
@@ -104,14 +107,14 @@ def test_view_must_be_held(guide: Guide, stage: Stage) -> None:
     """Swaying between two sides takes neither."""
     show(guide, stage, head(0, 0))
     for number in range(6):
-        show(guide, stage, head(30 if number % 2 else -30, 0), frames=HOLD - 1, first=10 * number)
+        show(guide, stage, head(20 if number % 2 else -20, 0), frames=HOLD - 1, first=10 * number)
     assert [View.FRONT] == list(guide.photos)
 
 
 def test_little_turns_are_no_views(guide: Guide, stage: Stage) -> None:
     """Half way is not registered as a side."""
     show(guide, stage, head(0, 0))
-    show(guide, stage, head(14, 0), frames=5, first=10)
+    show(guide, stage, head(12, 0), frames=5, first=10)
     show(guide, stage, head(0, 4), frames=5, first=20)
     assert [View.FRONT] == list(guide.photos)
 
@@ -129,9 +132,8 @@ def test_what_is_wrong_is_said(guide: Guide, stage: Stage) -> None:
 
 def test_registered_views_are_not_asked_for_again(stage: Stage) -> None:
     """Somebody comes back for the sides that were missing; nods are measured against their front photo."""
-    guide = Guide(
-        detector=stage, limits=PHOTO_LIMITS, have=(View.FRONT, View.LEFT, View.RIGHT), front_pitch=0.0
-    )
+    turned = (View.LEFT, View.FAR_LEFT, View.RIGHT, View.FAR_RIGHT)
+    guide = Guide(detector=stage, limits=PHOTO_LIMITS, have=(View.FRONT, *turned), front_pitch=0.0)
     assert [ASK[View.UP]] == show(guide, stage, head(0, 0), frames=1)
     show(guide, stage, head(0, -15), first=10)
     assert (View.DOWN,) == guide.missing

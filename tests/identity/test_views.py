@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_app.identity.guide import BEFORE_CAMERA
 from edge_app.identity.views import Coverage, View, front_pitch, view_of, views_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("expected", "yaw", "pitch"),
     [
-        (View.FRONT, 0, 0), (View.FRONT, -9, 3), (View.LEFT, 11, 0), (View.RIGHT, -45, 20),
+        (View.FRONT, 0, 0), (View.FRONT, -9, 3), (View.LEFT, 11, 0), (View.FAR_RIGHT, -45, 20),
+        (View.RIGHT, -27, 0), (View.FAR_LEFT, 28, 0),
         (View.DOWN, 3, 9), (View.UP, -3, -9),
     ],
 )  # fmt: skip
@@ -34,9 +36,11 @@ def test_nod_is_measured_against_the_persons_front_photo() -> None:
 
 
 def test_clear_turn_can_be_asked_for() -> None:
-    """Then a little turn is neither front nor side."""
-    assert None is view_of(15, 0, turn=20)
-    assert View.LEFT is view_of(21, 0, turn=20)
+    """Then a little turn is neither front nor side, and what lies between two sides is neither."""
+    assert None is view_of(12, 0, angles=BEFORE_CAMERA)
+    assert View.LEFT is view_of(20, 0, angles=BEFORE_CAMERA)
+    assert None is view_of(-28, 0, angles=BEFORE_CAMERA)
+    assert View.FAR_RIGHT is view_of(-30, 0, angles=BEFORE_CAMERA)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +56,9 @@ def test_front_photo_is_the_middle_one(
 
 def test_coverage_names_what_is_there_and_what_is_missing(quality: Callable[..., Quality]) -> None:
     """In the order in which they are asked for; a side twice is one side."""
-    photos = [quality(yaw=yaw, pitch=0.0) for yaw in (30.0, 0.0, 35.0)]
+    photos = [quality(yaw=yaw, pitch=0.0) for yaw in (20.0, 0.0, 25.0)]
     assert [View.LEFT, View.FRONT, View.LEFT] == views_of(photos)
-    assert "views: front, left; missing: right, up, down" == str(Coverage.of(photos))
-    assert "views: none; missing: front, left, right, up, down" == str(Coverage.of([]))
+    assert "views: front, left; missing: far left, right, far right, up, down" == str(Coverage.of(photos))
+    assert "views: none; missing: front, left, far left, right, far right, up, down" == str(Coverage.of([]))
     assert () == Coverage(tuple(View)).missing
-    assert "views: front, left, right, up, down" == str(Coverage(tuple(View)))
+    assert "views: front, left, far left, right, far right, up, down" == str(Coverage(tuple(View)))
