@@ -34,13 +34,14 @@ class VoteOptions:
         min_weight: sum of their weights that any decision needs.
         unknown_views: views that "unknown" needs while the track goes on: most people come closer
             and are recognised then, and an unknown person is an alarm.
-        window_views: how many of the latest views count.
+        window_views: how many of the latest views count. Few: a head turns while it passes, and a second in
+            which it shows itself well must not be averaged with those in which it does not (docs/people.md).
         window_s: how old a view may be, seconds.
         change_gain: what is added to threshold and margin before a decision is changed, as a share of
             what lies between the threshold and 1 (models differ in how far they spread faces).
         keep_slack: how far below the threshold the named person may fall and stay named; same unit.
-        change_patience: consecutive views that must ask for a change; doubles with every change of
-            the track, up to `max_patience`.
+        change_patience: consecutive views that must ask for a change; four times as many with every change
+            of the track, up to `max_patience`.
         max_patience: see there.
         reembed_ms: how often a decided track is looked at again.
         better_quality: a view this many times better than the best so far is looked at at once.
@@ -51,11 +52,11 @@ class VoteOptions:
     min_views: int = 3
     min_weight: float = 0.5
     unknown_views: int = 6
-    window_views: int = 12
+    window_views: int = 6
     window_s: float = 10.0
     change_gain: float = 0.05
     keep_slack: float = 0.17
-    change_patience: int = 4
+    change_patience: int = 2
     max_patience: int = 48
     reembed_ms: int = 400
     better_quality: float = 1.3
@@ -68,7 +69,7 @@ class VoteOptions:
             margin=margin,
             min_views=min_views,
             unknown_views=2 * min_views,
-            window_views=max(12, 4 * min_views),
+            window_views=2 * min_views,
             reembed_ms=reembed_ms,
         )
 

@@ -218,7 +218,8 @@ class IdentityStage:
             return
         same = state.pending == says.says
         state.pending, state.pending_views = says.says, state.pending_views + 1 if same else 1
-        patience = min(self._options.change_patience << min(state.revised, 16), self._options.max_patience)
+        options = self._options
+        patience = min(options.change_patience << min(2 * state.revised, 16), options.max_patience)
         if state.pending_views >= patience:
             state.current = says
             state.revised += 1
