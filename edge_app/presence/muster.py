@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from edge_app.presence import changes, events
+from edge_app.presence.byhand import ByHand
 from edge_app.presence.cameras import CameraStates
 from edge_app.presence.count import count
 from edge_app.presence.departures import Departures, Leaver
@@ -106,6 +107,7 @@ class Muster:
         )
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
         self._departures = Departures(self._ledger, visible=self._sights.is_visible)
+        self._by_hand = ByHand(ledger=self._ledger, departures=self._departures)
         self._shapes: dict[str, tuple[int, int]] = {}
         #: How often the ledger has changed in more than when somebody was seen.
         self.changes = 0
@@ -218,34 +220,12 @@ class Muster:
     def correct(self, correction: Correction, *, now_ns: int) -> tuple[Event, ...]:
         """Do what an operator says about the count; return the event that tells it."""
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
-        ref, zone, previous = correction.person_ref, correction.zone, None
         if correction.what == "muster":
             return ()
         self.changes += 1
-        if ref is not None:
-            where = zone if correction.what == "inside" else None
-            place = Place(where, "by-hand", "by-hand", now_ns, now_ns, None, by_hand=True)
-            before = self._ledger.set_by_hand(ref, place)
-            previous = None if before is None else before.zone
-            if before is not None and correction.what == "left":
-                self._departures.seen_outside(before, self._ledger.look_of(ref))
-            elif before is not None and previous == zone:
-                self._departures.seen_inside(ref, before)
-        else:
-            for stranger in list(self._ledger.strangers):
-                if zone in (None, stranger.place.zone):
-                    self._ledger.strangers.drop(stranger)
-            self._departures.forget_strangers(zone)
-        change = {"inside": "set", "left": "left", "forget_strangers": "forgotten"}[correction.what]
-        data = {
-            "person_ref": ref,
-            "change": change,
-            "reason": "by_hand",
-            "by": correction.by,
-            "previous_zone": previous,
-            **events.counts(self._count().total),
-        }
-        return (events.event("presence_set", now_ns, camera=None, zone=zone, data=data),)
+        fields = self._by_hand.correct(correction, now_ns=now_ns)
+        data = {**fields, **events.counts(self._count().total)}
+        return (events.event("presence_set", now_ns, camera=None, zone=correction.zone, data=data),)
 
     def snapshot(self, now_ns: int) -> PresenceSnapshot:
         """Return who was last seen where, as of `now_ns`."""
