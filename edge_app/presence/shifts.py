@@ -3,13 +3,16 @@
 The times are the operator's local ones, with the offset from UTC that the operator gave (a box has no
 time zone data worth trusting). A shift is counted over once: a clock that is set back repeats none,
 one that is set forward closes the shift that is over and skips those in between, and without a
-believable clock nothing rolls over at all.
+believable clock nothing rolls over at all. A clock that is more than a day behind the shift that was last
+begun was wrong then: its present shift is taken for the last one, so that the next begins in time.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 _MIN_MS: Final = 60_000
 _DAY_MS: Final = 24 * 60 * _MIN_MS
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+_log = structlog.get_logger(__name__)
 
 
 class Shifts:
@@ -48,6 +53,10 @@ class Shifts:
         if self.last_ms is None:
             self.last_ms = began_ms  # the box was started in the middle of it
             return None
+        if self.last_ms - began_ms > _DAY_MS:
+            behind_h = (self.last_ms - began_ms) // (60 * _MIN_MS)
+            _log.warning("shift_clock_was_ahead", hours=behind_h, shift=name, quality=wall.quality.value)
+            self.last_ms = began_ms
         if began_ms <= self.last_ms:
             return None
         self.last_ms = began_ms

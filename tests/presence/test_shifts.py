@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from edge_app.clock import WallQuality, WallTime
 from edge_app.presence.shifts import Shifts
@@ -36,6 +37,26 @@ def test_clock_that_is_set_back_repeats_no_shift() -> None:
     shifts = Shifts(begins=("06:00", "14:00", "22:00"))
     said = [shifts.rolled_over(at(hour)) for hour in (13, 14.1, 13, 14.1, 13.9, 14, 100)]
     assert [None, "14:00", None, None, None, None, "22:00"] == said
+
+
+@pytest.mark.parametrize("quality", [WallQuality.SYNC, WallQuality.HOLDOVER])
+def test_clock_that_was_a_year_ahead_ends_no_shift_for_a_year(quality: WallQuality) -> None:
+    """One look at it closes the present shift; set right, every shift begins in time. Logged."""
+    shifts = Shifts(begins=("06:00", "14:00", "22:00"))
+    assert [None, "06:00"] == [
+        shifts.rolled_over(at(13)),
+        shifts.rolled_over(WallTime(at(13 + 24 * 365 - 6).ms, quality)),
+    ]
+    with structlog.testing.capture_logs() as lines:
+        said = [shifts.rolled_over(at(hour / 4)) for hour in range(13 * 4, 37 * 4)]
+    assert ["14:00", "22:00", "06:00"] == [name for name in said if name]
+    assert ["shift_clock_was_ahead"] == [line["event"] for line in lines]
+
+
+def test_file_of_a_clock_that_was_ahead_ends_no_shift_for_as_long() -> None:
+    """What an earlier run kept of a wrong clock heals as well."""
+    shifts = Shifts(begins=("06:00", "14:00"), last_ms=at(24 * 365).ms)
+    assert [None, "14:00"] == [shifts.rolled_over(at(hour)) for hour in (7, 14)]
 
 
 def test_without_a_clock_nothing_rolls_over() -> None:
