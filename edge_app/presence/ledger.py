@@ -102,12 +102,6 @@ class Ledger:
         if track in places:
             places[track] = places[track].seen_at(now_ns)
 
-    def forget_people(self, before_ns: int) -> None:
-        """Drop registered people who were not seen since `before_ns`."""
-        for person_ref, place in list(self.whereabouts()):
-            if place.last_seen_ns < before_ns:
-                self.drop(person_ref)
-
     def whereabouts(self) -> Iterator[tuple[str, Place]]:
         """Yield each registered person's place, those who went out included, by reference."""
         for person_ref, claims in sorted(self._claims.items()):

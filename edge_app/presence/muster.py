@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edge_app.presence.portals import Crossing, Portal
     from edge_app.presence.shifts import Shifts
     from edge_app.presence.sights import Said
-    from edge_app.records import CameraState, CardReading, FrameFaces, Identity
+    from edge_app.records import CameraState, CardReading, FrameFaces, HeadCount, Identity
 
 _NS: Final = 1_000_000_000
 
@@ -92,12 +92,17 @@ class Muster:
         self._away_ns = int(away_s * _NS)
         self._forget_unknown_ns = int(forget_unknown_s * _NS)
         self._reidentify_ns = max(int(reidentify_s * _NS), self._forget_unknown_ns)
-        self._forget_person_ns = int(forget_person_s * _NS)
         standing = tuple(standing_alarms)
         self._cameras = CameraStates(standing=standing)
         self._sure_score = sure_score
         self._ledger = Ledger()
-        self._rounds = Rounds(ledger=self._ledger, rules=rules or {}, standing=standing, shifts=shifts)
+        self._rounds = Rounds(
+            ledger=self._ledger,
+            rules=rules or {},
+            standing=standing,
+            shifts=shifts,
+            forget_person_s=forget_person_s,
+        )
         self._unique = Uniqueness(
             ledger=self._ledger,
             rules=cards,
@@ -207,7 +212,8 @@ class Muster:
         """See to what happens by itself, about once a second: alarms, shifts, forgetting, cards."""
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
-        made = self._rounds.shift(now_ns, wall, lambda: self._count().total)
+        made = self._rounds.forget(now_ns, self._total)
+        made += self._rounds.shift(now_ns, wall, self._total)
         self.changes += len(made)
         blind = [state.camera for state in self._cameras.all() if state.blind_since_ns is not None]
         unique = self._unique.check(now_ns, self._sights.visible(), blind)
@@ -224,7 +230,7 @@ class Muster:
             return ()
         self.changes += 1
         fields = self._by_hand.correct(correction, now_ns=now_ns)
-        data = {**fields, **events.counts(self._count().total)}
+        data = {**fields, **events.counts(self._total())}
         return (events.event("presence_set", now_ns, camera=None, zone=correction.zone, data=data),)
 
     def snapshot(self, now_ns: int) -> PresenceSnapshot:
@@ -361,15 +367,18 @@ class Muster:
         return before
 
     def _presence(self, key: TrackKey, now_ns: int, zone: str | None, data: dict[str, Any]) -> Event:
-        fields = {"track": key[1], **data, **events.counts(self._count().total)}
+        fields = {"track": key[1], **data, **events.counts(self._total())}
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
         return count(self._ledger, self._sights.visible(), gated=self._gated)
 
+    def _total(self) -> HeadCount:
+        return self._count().total
+
     def _forget(self, now_ns: int) -> None:
-        self._ledger.forget_people(now_ns - self._forget_person_ns)
-        self._ledger.strangers.gone(now_ns - self._forget_unknown_ns, now_ns - self._forget_person_ns)
+        """Count strangers no more who came through no portal and went: it is not told, it is always so."""
+        self._ledger.strangers.gone(now_ns - self._forget_unknown_ns)
         self._ledger.strangers.forget(now_ns - self._reidentify_ns)
 
     def _zone(self, camera: str) -> str:

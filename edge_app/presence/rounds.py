@@ -1,13 +1,16 @@
 """What happens to the count by itself: a zone is too full, somebody stays too long, a shift ends.
 
-At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count,
-and told so: a card that was forgotten in the ledger must not hide who is really missing. Whoever was
-seen stays in, with the age of that sight.
+At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count: a
+card that was forgotten in the ledger must not hide who is really missing. Whoever was seen stays in, with
+the age of that sight. Somebody who was not seen for much longer than a shift is taken out at any time,
+strangers who came in through a portal as well. Nobody goes out of the count without being told and logged.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from edge_app.presence import events
 from edge_app.presence.alarms import Alarms, check_rules
@@ -28,6 +31,8 @@ _NS_PER_MS: Final = 1_000_000
 _OVERSTAFFED: Final = "overstaffed."
 _OVERTIME: Final = "overtime."
 
+_log = structlog.get_logger(__name__)
+
 
 class Rounds:
     """Looks at the ledger about once a second.
@@ -37,6 +42,7 @@ class Rounds:
         rules: what each zone allows.
         standing: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin; None: there are none.
+        forget_person_s: how long somebody counts after the last sight.
 
     Raises:
         ValueError: limits that make no sense.
@@ -49,8 +55,10 @@ class Rounds:
         rules: Mapping[str, ZoneRules],
         standing: Iterable[str] = (),
         shifts: Shifts | None = None,
+        forget_person_s: float = 24 * 3600.0,
     ) -> None:
         check_rules(rules)
+        self._forget_ns = int(forget_person_s * _NS)
         self._ledger = ledger
         self._rules = dict(rules)
         ours = (alarm for alarm in standing if alarm.startswith((_OVERSTAFFED, _OVERTIME)))
@@ -81,18 +89,30 @@ class Rounds:
             if place.last_seen_ns >= began_ns:
                 continue
             self._ledger.drop(ref)
-            if place.zone is None:
-                continue
-            data = {
-                "person_ref": ref,
-                "change": "expired",
-                "reason": f"not seen in the shift before {name}",
-                "previous_zone": place.zone,
-                "away_ms": events.milliseconds(now_ns - place.last_seen_ns),
-                **events.counts(count()),
-            }
-            made.append(events.event("presence_set", now_ns, camera=None, zone=place.zone, data=data))
+            if place.zone is not None:
+                reason = f"not seen in the shift before {name}"
+                made.append(_expired(ref, place, reason, now_ns, count()))
         return tuple(made)
+
+    def forget(self, now_ns: int, count: Callable[[], HeadCount]) -> tuple[Event, ...]:
+        """Take whoever was not seen for too long out of the count; return the events."""
+        reason = f"not seen for presence.forget_person_s, {self._forget_ns / _NS:g} s"
+        made = []
+        for ref, place in list(self._ledger.whereabouts()):
+            if self._is_over(place, now_ns):
+                self._ledger.drop(ref)
+                if place.zone is not None:
+                    made.append(_expired(ref, place, reason, now_ns, count()))
+        for stranger in self._ledger.strangers:
+            place = stranger.place
+            if place.through and place.zone is not None and self._is_over(place, now_ns):
+                stranger.is_gone()
+                made.append(_expired(None, place, reason, now_ns, count()))
+        return tuple(made)
+
+    def _is_over(self, place: Place, now_ns: int) -> bool:
+        """Return whether whoever was at `place` was not seen there for so long that they count no more."""
+        return now_ns - place.last_seen_ns > self._forget_ns
 
     def alarms(self, now_ns: int, counted: Counted) -> Iterator[Event]:
         """Yield an event for every alarm that was raised or cleared."""
@@ -143,3 +163,18 @@ def _alarm(
 ) -> Event:
     data = {"reason": reason, "alarm": change.fields(), **numbers}
     return events.event("alarm", now_ns, camera=None, zone=zone, data=data)
+
+
+def _expired(ref: str | None, place: Place, reason: str, now_ns: int, count: HeadCount) -> Event:
+    """Return that somebody (None: a stranger) who was at `place` is taken out of the count, and log it."""
+    away_ms = events.milliseconds(now_ns - place.last_seen_ns)
+    _log.warning("presence_expired", person_ref=ref, zone=place.zone, reason=reason, away_ms=away_ms)
+    data = {
+        "person_ref": ref,
+        "change": "expired",
+        "reason": reason,
+        "previous_zone": place.zone,
+        "away_ms": away_ms,
+        **events.counts(count),
+    }
+    return events.event("presence_set", now_ns, camera=None, zone=place.zone, data=data)

@@ -59,6 +59,10 @@ class Stranger:
         """Return where they were seen last but as the track `key`; None if they were never anything else."""
         return latest(place for track, place in self.places.items() if track != key)
 
+    def is_gone(self) -> None:
+        """Be nowhere: not counted any more."""
+        self.places = {key: replace(place, zone=None) for key, place in self.places.items()}
+
     @property
     def look(self) -> Look | None:
         """What they look like: the mean of their tracks, (D,) of unit length; None without any view."""
@@ -142,15 +146,14 @@ class Strangers:
         stranger = self.of(key)
         return None if stranger is None else stranger.templates.get(key)
 
-    def gone(self, before_ns: int, through_before_ns: int) -> None:
+    def gone(self, before_ns: int) -> None:
         """Count nobody any more whom no camera has seen since `before_ns`, but remember them.
 
-        Who came into their zone through a portal is in it until they go out, or since `through_before_ns`.
+        Who came into their zone through a portal is in it until they go out, or are forgotten (`rounds`).
         """
         for stranger in self._all.values():
-            place = stranger.place
-            if place.last_seen_ns < (through_before_ns if place.through else before_ns):
-                stranger.places = {key: replace(place, zone=None) for key, place in stranger.places.items()}
+            if stranger.place.last_seen_ns < before_ns and not stranger.place.through:
+                stranger.is_gone()
 
     def drop(self, stranger: Stranger) -> None:
         """Forget one."""

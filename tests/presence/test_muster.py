@@ -182,7 +182,9 @@ def test_stranger_is_forgotten_soon_a_registered_person_late(muster: Muster) -> 
     muster.identity(said("a", track="t2", at=10))
     assert 2 == muster.snapshot(40 * S).headcount
     assert 1 == muster.snapshot(41 * S).headcount
-    assert 1 == muster.snapshot(3610 * S).headcount
+    assert [] == ticks(muster, range(3609, 3611))
+    assert 1 == muster.snapshot(3611 * S).headcount  # nobody goes without being told
+    assert ["presence_set"] == [event.kind for event in muster.tick(3611 * S, NO_WALL)]
     assert 0 == muster.snapshot(3611 * S).headcount
 
 

@@ -117,7 +117,7 @@ def test_who_has_gone_is_not_counted_and_still_remembered() -> None:
     """So that coming back is no newcomer; and forgotten in the end."""
     strangers = Strangers()
     name, _ = take(strangers, "t1", face(1.0), at=10)
-    strangers.gone(20, 0)
+    strangers.gone(20)
     assert [None] == [stranger.place.zone for stranger in strangers]
     assert (name, True) == take(strangers, "t2", face(0.95), at=30)
     strangers.forget(31)
