@@ -92,7 +92,8 @@ class PresenceConfig(Section):
         default=600.0, description="seconds for which a stranger is remembered, so as not to count twice"
     )
     forget_person_s: Positive = Field(
-        default=86400.0, description="seconds after the last sight for which a registered person counts"
+        default=86400.0,
+        description="seconds unseen for which somebody counts; time in which nobody could see them apart",
     )
     shifts: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = Field(
         default=(), description="local times at which shifts begin; who was not seen in a whole one expires"

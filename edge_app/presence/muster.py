@@ -27,6 +27,7 @@ from edge_app.presence.sights import Sights
 from edge_app.presence.store import Kept
 from edge_app.presence.strangers import DOUBT_SHARE
 from edge_app.presence.uniqueness import Uniqueness
+from edge_app.presence.watch import Watch
 from edge_app.records import Decision, Event, PresenceSnapshot
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Muster:
         away_s: how long somebody must not have been seen to have been away.
         forget_unknown_s: how long a stranger counts after the last sight.
         reidentify_s: how long a stranger is remembered, so as not to count anew.
-        forget_person_s: how long a registered person counts after the last sight.
+        forget_person_s: how long a registered person counts after the last sight, without what was dark.
         standing_alarms: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin.
         cards: how positioning cards are compared with faces; None: none are read.
@@ -96,8 +97,11 @@ class Muster:
         self._cameras = CameraStates(standing=standing)
         self._sure_score = sure_score
         self._ledger = Ledger()
+        watched = watched_zones(zones, portals)
+        self._watch = Watch(watched=watched, kept=() if kept is None else kept.dark)
         self._rounds = Rounds(
             ledger=self._ledger,
+            watch=self._watch,
             rules=rules or {},
             standing=standing,
             shifts=shifts,
@@ -106,7 +110,7 @@ class Muster:
         self._unique = Uniqueness(
             ledger=self._ledger,
             rules=cards,
-            watched=watched_zones(zones, portals),
+            watched=watched,
             standing=standing,
             now_ns=now_ns,
         )
@@ -212,6 +216,7 @@ class Muster:
         """See to what happens by itself, about once a second: alarms, shifts, forgetting, cards."""
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
+        self._watch.look(now_ns, self._cameras.all())
         made = self._rounds.forget(now_ns, self._total)
         made += self._rounds.shift(now_ns, wall, self._total)
         self.changes += len(made)
@@ -259,6 +264,7 @@ class Muster:
             people=tuple(self._ledger.whereabouts()),
             strangers=tuple(one.place for one in self._ledger.strangers if one.place.zone is not None),
             shift_ms=self._rounds.shift_ms,
+            dark=self._watch.kept(),
         )
 
     def _crossed(self, key: TrackKey, said: Said, crossing: Crossing, *, first: bool) -> Iterator[Event]:

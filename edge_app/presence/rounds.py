@@ -3,7 +3,9 @@
 At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count: a
 card that was forgotten in the ledger must not hide who is really missing. Whoever was seen stays in, with
 the age of that sight. Somebody who was not seen for much longer than a shift is taken out at any time,
-strangers who came in through a portal as well. Nobody goes out of the count without being told and logged.
+strangers who came in through a portal as well; time in which nobody could see them (`watch`) counts
+towards that for nobody: who is trapped in the dark stays in the muster, with their age. Nobody goes out
+of the count without being told and logged.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from edge_app.presence.count import Counted
     from edge_app.presence.ledger import Ledger
     from edge_app.presence.place import Place
+    from edge_app.presence.watch import Watch
     from edge_app.records import Event, HeadCount
 
 _NS: Final = 1_000_000_000
@@ -39,10 +42,11 @@ class Rounds:
 
     Args:
         ledger: who is where.
+        watch: when nobody could be seen.
         rules: what each zone allows.
         standing: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin; None: there are none.
-        forget_person_s: how long somebody counts after the last sight.
+        forget_person_s: for how long somebody counts after the last sight, without what was dark.
 
     Raises:
         ValueError: limits that make no sense.
@@ -52,6 +56,7 @@ class Rounds:
         self,
         *,
         ledger: Ledger,
+        watch: Watch,
         rules: Mapping[str, ZoneRules],
         standing: Iterable[str] = (),
         shifts: Shifts | None = None,
@@ -59,7 +64,7 @@ class Rounds:
     ) -> None:
         check_rules(rules)
         self._forget_ns = int(forget_person_s * _NS)
-        self._ledger = ledger
+        self._ledger, self._watch = ledger, watch
         self._rules = dict(rules)
         ours = (alarm for alarm in standing if alarm.startswith((_OVERSTAFFED, _OVERTIME)))
         self._alarms = Alarms(standing=ours)
@@ -111,8 +116,11 @@ class Rounds:
         return tuple(made)
 
     def _is_over(self, place: Place, now_ns: int) -> bool:
-        """Return whether whoever was at `place` was not seen there for so long that they count no more."""
-        return now_ns - place.last_seen_ns > self._forget_ns
+        """Return whether whoever was at `place` could have been seen for too long to count any more."""
+        away_ns = now_ns - place.last_seen_ns
+        if away_ns <= self._forget_ns:
+            return False
+        return away_ns - self._watch.dark_ns(place.zone, place.last_seen_ns) > self._forget_ns
 
     def alarms(self, now_ns: int, counted: Counted) -> Iterator[Event]:
         """Yield an event for every alarm that was raised or cleared."""

@@ -3,7 +3,12 @@
 One JSON file, replaced as a whole (temporary file, sync, rename). The monotonic clock begins anew
 with every boot, so the file carries the boot's id and both clocks; after a reboot the ages of what
 it holds are carried over by wall time where that can be believed, and are too small otherwise (the
-time without power is missing): a muster that says "at least so long ago".
+time without power is missing): a muster that says "at least so long ago". A clock that a time source
+disciplines, then and now, is believed; one that only runs on (a battery behind it, in a tunnel without
+a time source) for a week, because the true age is what a rescue asks for, and it is logged.
+
+On no clock does it depend who is in the muster. The time from the last save to this start is kept as dark
+(`watch`), but for a short restart: nobody could be seen, so it counts towards forgetting nobody.
 
 Strangers are kept as places only. What they look like is not written anywhere.
 """
@@ -17,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from edge_app.clock import WallQuality
 from edge_app.presence.place import Place
+from edge_app.presence.watch import Dark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,19 +32,25 @@ if TYPE_CHECKING:
     from edge_app.clock import Clock
 
 _VERSION: Final = 1
+_NS: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
 _MAX_BYTES: Final = 64 << 20
+#: Within one boot a daemon that was away for less was restarted; a muster goes on.
+_RESTART_NS: Final = 120 * _NS
+#: For so long without power a clock is believed that no time source disciplines.
+_UNDISCIPLINED_NS: Final = 7 * 24 * 3600 * _NS
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the file holds: people's and strangers' places, the last shift's beginning (wall ms)."""
+    """What the file holds: places of people and strangers, the last shift (wall ms), dark times."""
 
     people: tuple[tuple[str, Place], ...] = ()
     strangers: tuple[Place, ...] = ()
     shift_ms: int | None = None
+    dark: tuple[Dark, ...] = ()
 
 
 class LedgerFile:
@@ -81,9 +94,11 @@ class LedgerFile:
             "boot": self._boot,
             "mono_ns": self._clock.mono_ns(),
             "wall_ms": wall.ms,
+            "wall_quality": wall.quality.value,
             "shift_ms": kept.shift_ms,
             "people": [{"ref": ref, **asdict(place)} for ref, place in kept.people],
             "strangers": [asdict(place) for place in kept.strangers],
+            "dark": [asdict(dark) for dark in kept.dark],
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -108,22 +123,32 @@ class LedgerFile:
         if body["v"] != _VERSION:
             msg = f"version {body['v']!r:.20} instead of {_VERSION}"
             raise ValueError(msg)
-        shift = self._shift_ns(str(body["boot"]), int(body["mono_ns"]), body["wall_ms"])
+        now_ns, saved_ns = self._clock.mono_ns(), int(body["mono_ns"])
+        same_boot = str(body["boot"]) == self._boot
+        shift = 0 if same_boot else now_ns - self._away_ns(body) - saved_ns
+        dark = [_dark(row, shift, now_ns) for row in body.get("dark", ())]
+        if not same_boot or now_ns - saved_ns >= _RESTART_NS:
+            dark.append(Dark(None, min(saved_ns + shift, now_ns), now_ns))
         return Kept(
             people=tuple((str(row.pop("ref")), _place(row, shift)) for row in body["people"]),
             strangers=tuple(_place(row, shift) for row in body["strangers"]),
             shift_ms=None if body["shift_ms"] is None else int(body["shift_ms"]),
+            dark=tuple(dark),
         )
 
-    def _shift_ns(self, boot: str, mono_ns: int, wall_ms: int | None) -> int:
-        """Return what to add to the file's monotonic times to have them in this boot's."""
-        if boot == self._boot:
-            return 0
-        now_ns, wall = self._clock.mono_ns(), self._clock.wall()
-        away_ns = now_ns  # at least as long as this boot is old
-        if wall.ms is not None and wall_ms is not None:
-            away_ns = max(away_ns, (wall.ms - int(wall_ms)) * _NS_PER_MS)
-        return now_ns - away_ns - mono_ns
+    def _away_ns(self, body: dict[str, Any]) -> int:
+        """Return how long ago, in another boot, the file was written; at least so long ago."""
+        sure_ns, wall, wall_ms = self._clock.mono_ns(), self._clock.wall(), body["wall_ms"]
+        if wall.ms is None or wall_ms is None:
+            return sure_ns
+        told_ns = (wall.ms - int(wall_ms)) * _NS_PER_MS
+        disciplined = body.get("wall_quality") == wall.quality.value == WallQuality.SYNC.value
+        if disciplined or told_ns <= sure_ns:
+            return max(sure_ns, told_ns)
+        believed = told_ns <= _UNDISCIPLINED_NS
+        hours = round(told_ns / _NS / 3600, 1)
+        _log.warning("presence_ages_by_undisciplined_clock", hours=hours, believed=believed)
+        return told_ns if believed else sure_ns
 
 
 def _place(row: dict[str, Any], shift_ns: int) -> Place:
@@ -146,6 +171,12 @@ def _place(row: dict[str, Any], shift_ns: int) -> Place:
         inside_ns=None if inside is None else int(inside) + shift_ns,
         perhaps_left_ns=None if left is None else int(left) + shift_ns,
     )
+
+
+def _dark(row: dict[str, Any], shift_ns: int, now_ns: int) -> Dark:
+    """Return one dark time, checked as a place is; none lasts longer than until now."""
+    since, until = int(row["since_ns"]) + shift_ns, min(int(row["until_ns"]) + shift_ns, now_ns)
+    return Dark(None if row["zone"] is None else str(row["zone"]), min(since, until), until)
 
 
 def _replace(path: Path, content: bytes) -> None:

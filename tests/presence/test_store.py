@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from edge_app.clock import WallQuality, WallTime
 from edge_app.presence.place import Place
 from edge_app.presence.store import Kept, LedgerFile
+from edge_app.presence.watch import Dark
 
 S = 1_000_000_000
 BOOT, NEXT = "boot-1", "boot-2"
@@ -20,8 +22,8 @@ BOOT, NEXT = "boot-1", "boot-2"
 class Clock:
     """A clock that stands where the test puts it."""
 
-    def __init__(self, mono_s: float, wall_ms: int | None) -> None:
-        self._mono_ns, self._wall_ms = int(mono_s * S), wall_ms
+    def __init__(self, mono_s: float, wall_ms: int | None, quality: WallQuality = WallQuality.SYNC) -> None:
+        self._mono_ns, self._wall_ms, self._quality = int(mono_s * S), wall_ms, quality
 
     def mono_ns(self) -> int:
         """Return it."""
@@ -29,7 +31,7 @@ class Clock:
 
     def wall(self) -> WallTime:
         """Return it."""
-        return WallTime(self._wall_ms, WallQuality.NONE if self._wall_ms is None else WallQuality.SYNC)
+        return WallTime(self._wall_ms, WallQuality.NONE if self._wall_ms is None else self._quality)
 
     def sleep(self, seconds: float) -> None:
         """Go on."""
@@ -37,10 +39,16 @@ class Clock:
 
 
 def file(
-    path: Path, *, boot: str = BOOT, mono_s: float = 1000, wall_ms: int | None = 5_000_000
+    path: Path,
+    *,
+    boot: str = BOOT,
+    mono_s: float = 1000,
+    wall_ms: int | None = 5_000_000,
+    quality: WallQuality = WallQuality.SYNC,
 ) -> LedgerFile:
     """Return the file as seen in one run."""
-    return LedgerFile(path=path / "state" / "presence.json", boot=boot, clock=Clock(mono_s, wall_ms))
+    clock = Clock(mono_s, wall_ms, quality)
+    return LedgerFile(path=path / "state" / "presence.json", boot=boot, clock=clock)
 
 
 KEPT = Kept(
@@ -51,6 +59,7 @@ KEPT = Kept(
     ),
     strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None, through=True),),
     shift_ms=42,
+    dark=(Dark("drift", 500 * S, 600 * S), Dark(None, 100 * S, 200 * S)),
 )
 
 
@@ -98,6 +107,49 @@ def test_without_a_believable_clock_an_age_is_at_least_what_is_sure(
     file(tmp_path).save(KEPT)
     place = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=wall_ms).load().people[0][1]
     assert (30 + 10) * S == 30 * S - place.last_seen_ns
+
+
+HOLDS, SYNC = WallQuality.HOLDOVER, WallQuality.SYNC
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "away_h", "believed"),
+    [(SYNC, SYNC, 24 * 365, True), (HOLDS, HOLDS, 48, True), (SYNC, HOLDS, 24 * 7, True),
+     (HOLDS, SYNC, 24 * 8, False), (SYNC, HOLDS, 24 * 365, False), (HOLDS, HOLDS, 24 * 365, False)],
+)  # fmt: skip
+def test_clock_that_nothing_disciplines_is_believed_for_a_week(
+    tmp_path: Path, then: WallQuality, now: WallQuality, away_h: int, *, believed: bool
+) -> None:
+    """A time source then and now is believed for any time; what only runs on for a week, and logged."""
+    file(tmp_path, quality=then).save(KEPT)
+    with structlog.testing.capture_logs() as lines:
+        wall_ms = 5_000_000 + away_h * 3_600_000
+        place = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=wall_ms, quality=now).load().people[0][1]
+    assert (10 + (away_h * 3600 if believed else 30)) * S == 30 * S - place.last_seen_ns
+    assert (then is SYNC and now is SYNC) == (not lines)
+
+
+@pytest.mark.parametrize(
+    ("boot", "mono_s", "wall_ms", "dark"),
+    [(BOOT, 1119, 5_000_000, None), (BOOT, 1120, 5_000_000, (1000, 1120)),
+     (NEXT, 30, 5_000_000 + 3_600_000, (-3570, 30)), (NEXT, 30, None, (0, 30)), (NEXT, 30, 1, (0, 30))],
+)  # fmt: skip
+def test_time_in_which_the_box_did_not_run_was_dark(
+    tmp_path: Path, boot: str, mono_s: float, wall_ms: int | None, dark: tuple[int, int] | None
+) -> None:
+    """From the last save to this start, but for a short restart; without a clock what is sure."""
+    file(tmp_path).save(Kept())
+    kept = file(tmp_path, boot=boot, mono_s=mono_s, wall_ms=wall_ms).load().dark
+    assert (() if dark is None else (Dark(None, dark[0] * S, dark[1] * S),)) == kept
+
+
+def test_dark_times_are_carried_over_a_reboot_as_ages_are(tmp_path: Path) -> None:
+    """An hour off: what was dark 400 s before the save was so 4000 s ago. None lasts into the future."""
+    future = Dark("shaft", 900 * S, 9_000_000 * S)
+    file(tmp_path).save(Kept(dark=(*KEPT.dark, future)))
+    kept = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=5_000_000 + 3_600_000).load().dark
+    assert Dark("drift", -4070 * S, -3970 * S) == kept[0]
+    assert Dark("shaft", -3670 * S, 30 * S) == kept[2]
 
 
 @pytest.mark.parametrize(
