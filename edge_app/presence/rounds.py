@@ -2,10 +2,11 @@
 
 At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count: a
 card that was forgotten in the ledger must not hide who is really missing. Whoever was seen stays in, with
-the age of that sight. Somebody who was not seen for much longer than a shift is taken out at any time,
-strangers who came in through a portal as well; time in which nobody could see them (`watch`) counts
-towards that for nobody: who is trapped in the dark stays in the muster, with their age. Nobody goes out
-of the count without being told and logged.
+the age of that sight. So does whoever could not have been seen all the time (`watch`), which is told.
+
+Somebody who was not seen for much longer than a shift is taken out at any time, strangers who came in
+through a portal as well. Dark times count towards that for nobody: who is trapped behind a blind camera
+stays in the muster, with their age. Nobody goes out of the count without being told and logged.
 """
 
 from __future__ import annotations
@@ -89,14 +90,22 @@ class Rounds:
             return ()
         self._begun = True
         began_ns = now_ns - (wall.ms - before_ms) * _NS_PER_MS
+        reason = f"not seen in the shift before {name}"
         made = []
         for ref, place in list(self._ledger.whereabouts()):
             if place.last_seen_ns >= began_ns:
                 continue
+            dark_ns = 0 if place.zone is None else self._watch.dark_ns(place.zone, began_ns)
+            if dark_ns:
+                why = f"{reason}, but not all of it could be seen"
+                blind_ms = events.milliseconds(dark_ns)
+                made.append(
+                    _told("kept", ref, place, now_ns=now_ns, count=count(), reason=why, blind_ms=blind_ms)
+                )
+                continue
             self._ledger.drop(ref)
             if place.zone is not None:
-                reason = f"not seen in the shift before {name}"
-                made.append(_expired(ref, place, reason, now_ns, count()))
+                made.append(_told("expired", ref, place, now_ns=now_ns, count=count(), reason=reason))
         return tuple(made)
 
     def forget(self, now_ns: int, count: Callable[[], HeadCount]) -> tuple[Event, ...]:
@@ -107,12 +116,12 @@ class Rounds:
             if self._is_over(place, now_ns):
                 self._ledger.drop(ref)
                 if place.zone is not None:
-                    made.append(_expired(ref, place, reason, now_ns, count()))
+                    made.append(_told("expired", ref, place, now_ns=now_ns, count=count(), reason=reason))
         for stranger in self._ledger.strangers:
             place = stranger.place
             if place.through and place.zone is not None and self._is_over(place, now_ns):
                 stranger.is_gone()
-                made.append(_expired(None, place, reason, now_ns, count()))
+                made.append(_told("expired", None, place, now_ns=now_ns, count=count(), reason=reason))
         return tuple(made)
 
     def _is_over(self, place: Place, now_ns: int) -> bool:
@@ -173,16 +182,12 @@ def _alarm(
     return events.event("alarm", now_ns, camera=None, zone=zone, data=data)
 
 
-def _expired(ref: str | None, place: Place, reason: str, now_ns: int, count: HeadCount) -> Event:
-    """Return that somebody (None: a stranger) who was at `place` is taken out of the count, and log it."""
+def _told(
+    change: str, ref: str | None, place: Place, *, now_ns: int, count: HeadCount, **why: object
+) -> Event:
+    """Return that somebody (None: a stranger) who was at `place` is ``expired``, or ``kept``; log it."""
     away_ms = events.milliseconds(now_ns - place.last_seen_ns)
-    _log.warning("presence_expired", person_ref=ref, zone=place.zone, reason=reason, away_ms=away_ms)
-    data = {
-        "person_ref": ref,
-        "change": "expired",
-        "reason": reason,
-        "previous_zone": place.zone,
-        "away_ms": away_ms,
-        **events.counts(count),
-    }
+    _log.warning(f"presence_{change}", person_ref=ref, zone=place.zone, away_ms=away_ms, **why)
+    who = {"person_ref": ref, "change": change, "previous_zone": place.zone, "away_ms": away_ms}
+    data = {**who, **why, **events.counts(count)}
     return events.event("presence_set", now_ns, camera=None, zone=place.zone, data=data)
