@@ -68,6 +68,30 @@ class Departures:
         self._ledger, self._visible = ledger, visible
         self._guesses: deque[Guess] = deque(maxlen=_KEEP)
 
+    def fit(
+        self, seen: Leaver, person_ref: str | None, before: Place | None, began: str | None, *, crossed: bool
+    ) -> bool:
+        """Make the guesses fit to a track of somebody who was at `before`; return whether they left.
+
+        Args:
+            seen: the track, and where it began.
+            person_ref: who it is, None for a stranger.
+            before: where they were seen last, None for nowhere.
+            began: the zone in which the track began, None for outside.
+            crossed: it has gone through a portal.
+        """
+        if before is not None and before.zone is not None:
+            if before.zone != began:
+                self.seen_outside(before, seen.look)
+            elif person_ref is not None:
+                self.seen_inside(person_ref, before, seen)
+        elif began is not None:
+            if crossed:
+                return self.went_out(seen, named=person_ref is not None)
+            if person_ref is not None:
+                self.was_unnamed(seen)
+        return False
+
     def went_out(self, leaver: Leaver, *, named: bool) -> bool:
         """Set off somebody who was not known to be inside; return whether anybody was, and that counts.
 

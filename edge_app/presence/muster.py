@@ -331,34 +331,16 @@ class Muster:
         else:
             before = self._ledger.claim(identity.person_ref, place, look=identity.template)
             who = {"person_ref": identity.person_ref}
-        left = (
-            None
-            if known is not None
-            else self._departure(identity, before, first_ns, crossed=portal is not None)
-        )
+        left = None
+        if known is None:
+            began = self._sights.began_in(key)
+            leaver = Leaver(began or "", key, first_ns, identity.template)
+            if self._departures.fit(leaver, identity.person_ref, before, began, crossed=portal is not None):
+                left = {"change": "left", "previous_zone": began}
         news = changes.change(before, place, away_ns=self._away_ns) or left
         if news:
             where = zone or news.get("previous_zone")
             yield self._presence(key, now_ns, where, {**who, "portal": portal, **news})
-
-    def _departure(
-        self, identity: Identity, before: Place | None, first_ns: int, *, crossed: bool
-    ) -> dict[str, str] | None:
-        """Make the departures fit to a track of somebody who was at `before`; return one that is news."""
-        key, ref, look = (identity.camera, identity.track), identity.person_ref, identity.template
-        began = self._sights.began_in(key)
-        leaver = Leaver(began or "", key, first_ns, look)
-        if before is not None and before.zone is not None:
-            if before.zone != began:
-                self._departures.seen_outside(before, look)
-            elif ref is not None:
-                self._departures.seen_inside(ref, before, leaver)
-        elif began is not None:
-            if not crossed and ref is not None:
-                self._departures.was_unnamed(leaver)
-            elif crossed and self._departures.went_out(leaver, named=ref is not None):
-                return {"change": "left", "previous_zone": began}
-        return None
 
     def _stranger(self, identity: Identity, place: Place) -> Place | None:
         doubt = DOUBT_SHARE * (1.0 - identity.threshold)
