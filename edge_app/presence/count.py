@@ -5,7 +5,8 @@ away) is somebody of these as long as no more faces are in one picture than peop
 one more person beyond that. The lower bound leaves out strangers who may be another one again, or
 somebody who came in through a portal, but never goes below the faces that are seen at once. The upper
 bound adds every undecided face, and two for one wherever two tracks were taken for one stranger on
-doubtful likeness. Somebody who has perhaps left (`departures`) is in the upper bound alone.
+doubtful likeness. Somebody who has perhaps left (`departures`), and the second of two who bear one name
+at once (`twice`), are in the upper bound alone.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """A track whose face is in the picture now: where, and whether it is nobody's yet."""
+    """A track whose face is in the picture now: where, whether it is nobody's yet, and whose it is."""
 
     key: TrackKey
     place: Place
     undecided: bool
+    person_ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,17 @@ class Counted:
 
 
 def count(
-    ledger: Ledger, visible: Iterable[Visible], *, zones: Iterable[str] = (), gated: Collection[str] = ()
+    ledger: Ledger,
+    visible: Iterable[Visible],
+    *,
+    zones: Iterable[str] = (),
+    gated: Collection[str] = (),
+    others: Iterable[Visible] = (),
 ) -> Counted:
     """Return the counts of every zone in which somebody is, and of `zones`.
 
     In zones that are `gated` by portals a stranger who came through none may be somebody counted there.
+    Of the faces `others` bear the name of somebody who is seen elsewhere meanwhile.
     """
     sure, doubtful, joins, perhaps = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for _, place in ledger.whereabouts():
@@ -67,6 +75,9 @@ def count(
             may_be_another = stranger.doubtful or (zone in gated and not stranger.place.through)
             (doubtful if may_be_another else sure)[zone] += 1
             joins[zone] += stranger.doubtful_joins
+    for one in others:
+        if one.place.zone is not None:
+            perhaps[one.place.zone] += 1
     faces, undecided = _faces(visible)
     counts: dict[str, HeadCount] = {}
     surplus: list[Visible] = []

@@ -102,6 +102,14 @@ class Ledger:
         if track in places:
             places[track] = places[track].seen_at(now_ns)
 
+    def seen_again(self, person_ref: str, track: TrackKey, zone: str | None, now_ns: int) -> Place:
+        """Note that `track` is this person still, who was seen elsewhere since; return where it is."""
+        claim = self._claims.get(person_ref, {}).get(track)
+        score = None if claim is None else claim.score
+        through = claim is not None and claim.through and claim.zone == zone
+        self._put(person_ref, track, Place(zone, *track, now_ns, now_ns, score, through=through))
+        return self._claims[person_ref][track]
+
     def whereabouts(self) -> Iterator[tuple[str, Place]]:
         """Yield each registered person's place, those who went out included, by reference."""
         for person_ref, claims in sorted(self._claims.items()):
@@ -114,6 +122,11 @@ class Ledger:
         return tuple(
             seen(ref, place, zone=place.zone) for ref, place in self.whereabouts() if place.zone is not None
         )
+
+    def unknown(self) -> Iterator[PersonSeen]:
+        """Yield where each stranger is; without those who went."""
+        places = (stranger.place for stranger in self.strangers)
+        return (seen(None, place, zone=place.zone) for place in places if place.zone is not None)
 
     def _put(self, person_ref: str, key: TrackKey, place: Place) -> Place | None:
         claims = self._claims.setdefault(person_ref, {})

@@ -23,9 +23,10 @@ from edge_app.presence.ledger import Ledger, seen
 from edge_app.presence.place import Place
 from edge_app.presence.portals import doorkeepers, watched_zones
 from edge_app.presence.rounds import Rounds
-from edge_app.presence.sights import Sights
+from edge_app.presence.sights import VISIBLE_NS, Sights
 from edge_app.presence.store import Kept
 from edge_app.presence.strangers import DOUBT_SHARE
+from edge_app.presence.twice import Twice
 from edge_app.presence.uniqueness import Uniqueness
 from edge_app.presence.watch import Watch
 from edge_app.records import Decision, Event, PresenceSnapshot
@@ -114,6 +115,7 @@ class Muster:
             standing=standing,
             now_ns=now_ns,
         )
+        self._twice = Twice(ledger=self._ledger, standing=standing)
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
         self._departures = Departures(self._ledger, visible=self._sights.is_visible)
         self._by_hand = ByHand(ledger=self._ledger, departures=self._departures)
@@ -153,7 +155,7 @@ class Muster:
                 made += self.identity(held)[1:]  # its sighting has been told
             if said is None or not said.decided:
                 continue
-            self.still_there(*key, frame.mono_ns)
+            made += self._seen_again(key, said, frame.mono_ns)
             for crossing in crossings:
                 made += self._crossed(key, said, crossing, first=first)
                 first = False
@@ -180,18 +182,20 @@ class Muster:
         if before != now or (identity.final and not now.decided):
             self.changes += 1
             was_unknown = before is not None and before.decision is Decision.UNKNOWN
-            known = self._named(identity) if was_unknown else None
+            ref = identity.person_ref
+            known = self._departures.named(key, ref) if was_unknown and ref is not None else None
             made += self._withdraw(identity, before)
             made += self._enter(identity, withdrawn, known=known)
         else:
-            self._ledger.still_there(identity.person_ref, key, identity.mono_ns)
+            made += self._seen_again(key, now, identity.mono_ns)
         return tuple(made)
 
-    def still_there(self, camera: str, track: str, now_ns: int) -> None:
-        """Note that a track whose decision stands is seen at `now_ns`."""
+    def still_there(self, camera: str, track: str, now_ns: int) -> tuple[Event, ...]:
+        """Note that a track whose decision stands is seen at `now_ns`; return an event if that is news."""
         said = self._sights.said((camera, track))
-        if said is not None and said.decided:
-            self._ledger.still_there(said.person_ref, (camera, track), now_ns)
+        return (
+            () if said is None or not said.decided else tuple(self._seen_again((camera, track), said, now_ns))
+        )
 
     def ended(self, camera: str, track: str) -> None:
         """Take note that a track has ended; its last word was said before."""
@@ -222,7 +226,8 @@ class Muster:
         self.changes += len(made)
         blind = [state.camera for state in self._cameras.all() if state.blind_since_ns is not None]
         unique = self._unique.check(now_ns, self._sights.visible(), blind)
-        return (*made, *self._rounds.alarms(now_ns, self._count()), *unique)
+        twice = self._twice.check(now_ns, self._sights.visible())
+        return (*made, *self._rounds.alarms(now_ns, self._count()), *unique, *twice)
 
     def shift_has_begun(self) -> bool:
         """Return whether a shift has begun since this was asked last: a muster is due."""
@@ -243,11 +248,7 @@ class Muster:
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         counted = self._count()
-        strangers = [
-            seen(None, stranger.place, zone=stranger.place.zone)
-            for stranger in self._ledger.strangers
-            if stranger.place.zone is not None
-        ]
+        strangers = [*self._ledger.unknown()]
         strangers += [seen(None, one.place, zone=one.place.zone or "") for one in counted.surplus]
         return PresenceSnapshot(
             mono_ns=now_ns,
@@ -266,6 +267,26 @@ class Muster:
             shift_ms=self._rounds.shift_ms,
             dark=self._watch.kept(),
         )
+
+    def _seen_again(self, key: TrackKey, said: Said, now_ns: int) -> Iterator[Event]:
+        """Note that a track is seen at `now_ns`; yield the event if its person was elsewhere meanwhile.
+
+        While two tracks are one person, they are where they were named last.
+        """
+        ref, zone = said.person_ref, self._doors[key[0]].zone_of(key[1])
+        before = None if ref is None else self._ledger.place_of(ref)
+        track = None if before is None else (before.camera, before.track)
+        if ref is None or before is None or track is None or track == key or before.zone == zone:
+            self._ledger.still_there(ref, key, now_ns)
+            return
+        if self._sights.bears(track, ref) and now_ns - before.last_seen_ns <= VISIBLE_NS:
+            return
+        place = self._ledger.seen_again(ref, key, zone, now_ns)
+        self.changes += 1
+        self._departures.seen_outside(before, self._ledger.look_of(ref))
+        news = changes.change(before, place, away_ns=self._away_ns)
+        if news:
+            yield self._presence(key, now_ns, zone or before.zone, {"person_ref": ref, **news})
 
     def _crossed(self, key: TrackKey, said: Said, crossing: Crossing, *, first: bool) -> Iterator[Event]:
         """Note that a decided track went through a portal, its `first` or another; yield the event."""
@@ -301,10 +322,6 @@ class Muster:
         yield self._presence(
             key, identity.mono_ns, self._doors[identity.camera].zone_of(identity.track), data
         )
-
-    def _named(self, identity: Identity) -> Place | None:
-        key, ref = (identity.camera, identity.track), identity.person_ref
-        return None if ref is None else self._departures.named(key, ref)
 
     def _enter(
         self, identity: Identity, withdrawn: dict[str, str] | None, *, known: Place | None
@@ -359,7 +376,8 @@ class Muster:
         return events.event("presence", now_ns, camera=key[0], zone=zone or self._zones[key[0]], data=fields)
 
     def _count(self) -> Counted:
-        return count(self._ledger, self._sights.visible(), gated=self._gated)
+        visible = tuple(self._sights.visible())
+        return count(self._ledger, visible, gated=self._gated, others=self._twice.others(visible))
 
     def _total(self) -> HeadCount:
         return self._count().total

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_app.records import Identity, Rejection
 
 #: A face that was in the picture so lately still is, from this many views on: a flicker is nobody.
-_VISIBLE_NS: Final = 1_500_000_000
+VISIBLE_NS: Final = 1_500_000_000
 _VISIBLE_VIEWS: Final = 5
 #: Of somebody unknown who came through no portal the detector was sure so often, or always.
 _SURE_VIEWS: Final = 3
@@ -104,6 +104,11 @@ class Sights:
         """Return what was last said about a track."""
         return self._said.get(key)
 
+    def bears(self, key: TrackKey, person_ref: str) -> bool:
+        """Return whether a track that has not ended is this person."""
+        said = self._said.get(key)
+        return said is not None and said.decided and said.person_ref == person_ref
+
     def portal_of(self, key: TrackKey) -> str | None:
         """Return the portal that the track went through, None for who is where they were before."""
         sight = self._sights.get(key)
@@ -143,7 +148,7 @@ class Sights:
     def is_visible(self, key: TrackKey) -> bool:
         """Return whether the track is in the picture now."""
         sight = self._sights.get(key)
-        return sight is not None and self.now_ns - sight.last_ns <= _VISIBLE_NS
+        return sight is not None and self.now_ns - sight.last_ns <= VISIBLE_NS
 
     def visible(self) -> Iterator[Visible]:
         """Yield the tracks that are in the picture now, without those that only flickered."""
@@ -152,4 +157,4 @@ class Sights:
             undecided = said is None or not said.decided
             if self.is_visible(key) and not (undecided and sight.views < _VISIBLE_VIEWS):
                 place = Place(self._zone_of(key), *key, sight.first_ns, sight.last_ns, None)
-                yield Visible(key, place, undecided)
+                yield Visible(key, place, undecided, None if said is None else said.person_ref)
