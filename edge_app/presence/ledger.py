@@ -66,6 +66,10 @@ class Ledger:
         """Return where the person was seen last, None for somebody who never was."""
         return latest(self._claims.get(person_ref, {}).values())
 
+    def claim_of(self, person_ref: str, track: TrackKey) -> Place | None:
+        """Return where `track` was last this person, None if it is not."""
+        return self._claims.get(person_ref, {}).get(track)
+
     def look_of(self, person_ref: str) -> Look | None:
         """Return what the person looked like when they were named last, None if that is not known."""
         return self._looks.get(person_ref)
@@ -104,7 +108,7 @@ class Ledger:
 
     def seen_again(self, person_ref: str, track: TrackKey, zone: str | None, now_ns: int) -> Place:
         """Note that `track` is this person still, who was seen elsewhere since; return where it is."""
-        claim = self._claims.get(person_ref, {}).get(track)
+        claim = self.claim_of(person_ref, track)
         score = None if claim is None else claim.score
         through = claim is not None and claim.through and claim.zone == zone
         self._put(person_ref, track, Place(zone, *track, now_ns, now_ns, score, through=through))

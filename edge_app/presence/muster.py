@@ -118,7 +118,7 @@ class Muster:
         self._twice = Twice(ledger=self._ledger, standing=standing)
         self._sights = Sights(zone_of=lambda key: self._doors[key[0]].zone_of(key[1]))
         self._departures = Departures(self._ledger, visible=self._sights.is_visible)
-        self._by_hand = ByHand(ledger=self._ledger, departures=self._departures)
+        self._by_hand = ByHand(ledger=self._ledger, departures=self._departures, sights=self._sights)
         self._shapes: dict[str, tuple[int, int]] = {}
         #: How often the ledger has changed in more than when somebody was seen.
         self.changes = 0
@@ -176,8 +176,8 @@ class Muster:
         self._unique.said(identity, where)
         self._forget(identity.mono_ns)
         withdrawn = None
-        if before is not None and (before.told, before.person_ref) != (now.told, now.person_ref):
-            withdrawn = events.said_before(before.told, before.person_ref)
+        if before is not None and before.told != now.told:
+            withdrawn = events.said_before(*before.told)
         made = [events.sighting(identity, where or zone, withdrawn, self._cameras.trouble(identity.camera))]
         if before != now or (identity.final and not now.decided):
             self.changes += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_app.presence.count import Visible
@@ -25,11 +25,15 @@ _SURE_VIEWS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was last said about a track: `told` to the mine; of a patch of light `decision` counts."""
+    """What was last said about a track, and what was `told` to the mine.
+
+    They differ for a patch of light, and for somebody of whom an operator says that they are elsewhere:
+    there `decision` and `person_ref` count.
+    """
 
     decision: Decision
     person_ref: str | None
-    told: Decision = field(default=Decision.UNDECIDED, compare=False)
+    told: tuple[Decision, str | None] = field(default=(Decision.UNDECIDED, None), compare=False)
 
     @property
     def decided(self) -> bool:
@@ -95,7 +99,10 @@ class Sights:
             decision = Decision.UNDECIDED
         if key in self._sights:
             self._sights[key].held = identity if held else None
-        before, now = self._said.get(key), Said(decision, identity.person_ref, identity.decision)
+        before, now = (
+            self._said.get(key),
+            Said(decision, identity.person_ref, (identity.decision, identity.person_ref)),
+        )
         self._said[key] = now
         self._reasons[key] = identity.reason
         return before, now
@@ -108,6 +115,14 @@ class Sights:
         """Return whether a track that has not ended is this person."""
         said = self._said.get(key)
         return said is not None and said.decided and said.person_ref == person_ref
+
+    def bearers(self, person_ref: str) -> list[TrackKey]:
+        """Return the tracks that have not ended and are this person."""
+        return [key for key in self._said if self.bears(key, person_ref)]
+
+    def disown(self, key: TrackKey) -> None:
+        """Hold a track for somebody unknown, until something else is said about it."""
+        self._said[key] = replace(self._said[key], decision=Decision.UNKNOWN, person_ref=None)
 
     def portal_of(self, key: TrackKey) -> str | None:
         """Return the portal that the track went through, None for who is where they were before."""
