@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """A track whose face is in the picture now: where, whether it is nobody's yet, and whose it is."""
+    """A track whose face is in the picture now: where, whether it is nobody's yet, and whose it is.
+
+    `pictures` are the times (monotonic ns) of its camera's last pictures that it is in.
+    """
 
     key: TrackKey
     place: Place
     undecided: bool
     person_ref: str | None = None
+    pictures: frozenset[int] = frozenset({0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +82,42 @@ def count(
     for one in others:
         if one.place.zone is not None:
             perhaps[one.place.zone] += 1
-    faces, undecided = _faces(visible)
+    faces, undecided = _faces(tuple(visible))
     counts: dict[str, HeadCount] = {}
     surplus: list[Visible] = []
     for zone in {*zones, *sure, *doubtful, *perhaps, *faces}:
-        at_once = max(faces[zone].values(), default=0)
         known = sure[zone] + doubtful[zone]
-        more = undecided[zone][: max(0, at_once - known)]
+        more = undecided[zone][: max(0, faces[zone] - known)]
         surplus += more
         best = known + len(more)
         counts[zone] = HeadCount(
             best=best,
-            low=min(best, max(sure[zone], at_once)),
+            low=min(best, max(sure[zone], faces[zone])),
             high=max(best, known + len(undecided[zone])) + joins[zone] + perhaps[zone],
         )
     return Counted(zones=dict(sorted(counts.items())), surplus=tuple(surplus))
 
 
-def _faces(
-    visible: Iterable[Visible],
-) -> tuple[defaultdict[str, Counter[str]], defaultdict[str, list[Visible]]]:
-    """Return the number of faces by zone and camera, and the undecided ones by zone, oldest first."""
-    faces: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    undecided: defaultdict[str, list[Visible]] = defaultdict(list)
+def at_once(visible: Iterable[Visible]) -> dict[tuple[str, str], int]:
+    """Return, by zone and camera, how many people were in one picture at once.
+
+    Two tracks that follow each other are one face whose track broke, and two of one name are one person.
+    """
+    pictures: defaultdict[tuple[str, str], defaultdict[int, set[object]]]
+    pictures = defaultdict(lambda: defaultdict(set))
+    for one in visible:
+        if one.place.zone is not None:
+            for picture in one.pictures:
+                pictures[one.place.zone, one.key[0]][picture].add(one.person_ref or one.key)
+    return {where: max(map(len, seen.values())) for where, seen in pictures.items()}
+
+
+def _faces(visible: Collection[Visible]) -> tuple[Counter[str], defaultdict[str, list[Visible]]]:
+    """Return by zone how many faces were in one picture, and the undecided ones, oldest first."""
+    faces, undecided = Counter[str](), defaultdict[str, list[Visible]](list)
+    for (zone, _), number in at_once(visible).items():
+        faces[zone] = max(faces[zone], number)
     for one in sorted(visible, key=lambda seen: (seen.place.first_seen_ns, seen.key)):
-        zone = one.place.zone
-        if zone is None:
-            continue
-        faces[zone][one.key[0]] += 1
-        if one.undecided:
-            undecided[zone].append(one)
+        if one.undecided and one.place.zone is not None:
+            undecided[one.place.zone].append(one)
     return faces, undecided

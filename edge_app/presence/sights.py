@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -45,13 +46,14 @@ class Said:
 class Sight:
     """A track in the picture: when, how often; the portal it last went through, and where it was before any.
 
-    `sure` is in how many views the detector was sure of a face; `held` says "unknown" of a patch of light.
-
-    `began` (None: outside) says nothing without a `portal`.
+    `pictures` are those of the last moments that it is in. `sure` is in how many views the detector was sure
+    of a face; `held` says "unknown" of a patch of light. `began` (None: outside) says nothing without a
+    `portal`.
     """
 
     first_ns: int
     last_ns: int
+    pictures: deque[int] = field(default_factory=deque)
     views: int = 0
     sure: int = 0
     held: Identity | None = None
@@ -84,6 +86,9 @@ class Sights:
         """Note that `key` is in a picture taken at `mono_ns`; `sure`: the detector is sure of its face."""
         sight = self._sights.setdefault(key, Sight(mono_ns, mono_ns))
         sight.last_ns = max(sight.last_ns, mono_ns)
+        sight.pictures.append(mono_ns)
+        while sight.last_ns - sight.pictures[0] > VISIBLE_NS:
+            sight.pictures.popleft()
         sight.views, sight.sure = sight.views + 1, sight.sure + sure
         return sight
 
@@ -172,4 +177,5 @@ class Sights:
             undecided = said is None or not said.decided
             if self.is_visible(key) and not (undecided and sight.views < _VISIBLE_VIEWS):
                 place = Place(self._zone_of(key), *key, sight.first_ns, sight.last_ns, None)
-                yield Visible(key, place, undecided, None if said is None else said.person_ref)
+                pictures = frozenset(at for at in sight.pictures if self.now_ns - at <= VISIBLE_NS)
+                yield Visible(key, place, undecided, None if said is None else said.person_ref, pictures)

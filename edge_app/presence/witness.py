@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge_app.presence.count import at_once
 from edge_app.records import Decision
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ class Witness:
                 known.last_ns = place.last_seen_ns
 
     def _count_faces(self, now_ns: int, visible: list[Visible], places: dict[str, Place]) -> None:
-        at_once = Counter((one.place.zone, one.key[0]) for one in visible if one.place.zone is not None)
-        for (zone, _), faces in at_once.items():
+        for (zone, _), faces in at_once(visible).items():
             group = self._groups.get(zone)
             if group is None or now_ns - group.last_ns > self._apart_ns:
                 group = self._groups[zone] = Group(zone, now_ns, now_ns, 0)

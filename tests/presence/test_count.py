@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_app.presence.count import Visible, count
+from edge_app.presence.count import Visible, at_once, count
 from edge_app.presence.ledger import Ledger
 from edge_app.presence.place import Place
 from edge_app.records import HeadCount
@@ -68,3 +68,24 @@ def test_doubtful_stranger_widens_the_bounds(two: Ledger) -> None:
     """They may be somebody counted already."""
     two.strangers.take(("cam", "t9"), place("t9"), template=None, same_from=0.5, visible=lambda _: False)
     assert HeadCount(3, 2, 3) == count(two, ()).total
+
+
+def in_pictures(track: str, *pictures: int, who: str | None = None) -> Visible:
+    """Return a face that is in these pictures of its camera."""
+    return Visible(("cam", track), place(track), who is None, who, frozenset(pictures))
+
+
+def test_track_that_broke_and_goes_on_is_one_face() -> None:
+    """Named or not, the two were in no picture together: the lower bound is never more than there are."""
+    ledger = Ledger()
+    ledger.claim("a", place("t1"))
+    broken = [in_pictures("t1", 1, 2, 3, who="a"), in_pictures("t2", 4, 5)]
+    assert HeadCount(1, 1, 2) == count(ledger, broken).total
+    assert HeadCount(2, 2, 2) == count(ledger, [broken[0], in_pictures("t2", 3, 4, 5)]).total
+    assert HeadCount(1, 1, 2) == count(Ledger(), [in_pictures("t1", 1, 2), in_pictures("t2", 3)]).total
+
+
+def test_two_tracks_of_one_name_are_one_person_in_a_picture() -> None:
+    """For a moment, until the box has decided which it is."""
+    both = [in_pictures("t1", 1, who="a"), in_pictures("t2", 1, who="a"), in_pictures("t3", 1, who="b")]
+    assert {("z", "cam"): 2} == at_once(both)

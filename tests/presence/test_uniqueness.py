@@ -348,3 +348,12 @@ def _states(events: Iterable[Event]) -> dict[str, list[str]]:
         if event.kind == "card_check" and isinstance(alarm, dict):
             states.setdefault(alarm["id"], []).append(alarm["state"])
     return states
+
+
+def test_one_face_whose_track_breaks_is_not_several() -> None:
+    """One card, and one face after the other of the same person, named or not: never two in one picture."""
+    cards = (read("a"),)
+    assert [] == Tunnel().go(3, *cards, t1="a").go(3, *cards, t2="a").go(40, *cards).said()
+    assert (
+        [] == Tunnel().go(3, *cards, t1="a").go(1, *cards, t2="").go(2, *cards, t3="a").go(40, *cards).said()
+    )
