@@ -1,16 +1,17 @@
 """What happens to the count by itself: a zone is too full, somebody stays too long, a shift ends.
 
-At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count: a
-card that was forgotten in the ledger must not hide who is really missing. Whoever was seen stays in, with
-the age of that sight. So does whoever could not have been seen all the time (`watch`), which is told.
+At the beginning of a shift whoever was not seen in the whole shift before is taken out of the count, by
+name or as a stranger who came in through a portal: a card that was forgotten in the ledger must not hide
+who is really missing. Whoever was seen stays in, with the age of that sight. So does whoever could not have
+been seen all the time (`watch`), which is told.
 
-Somebody who was not seen for much longer than a shift is taken out at any time, strangers who came in
-through a portal as well. Dark times count towards that for nobody: who is trapped behind a blind camera
+Somebody who was not seen for much longer than a shift is taken out at any time. Dark times count towards that for nobody: who is trapped behind a blind camera
 stays in the muster, with their age. Nobody goes out of the count without being told and logged.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -92,7 +93,7 @@ class Rounds:
         began_ns = now_ns - (wall.ms - before_ms) * _NS_PER_MS
         reason = f"not seen in the shift before {name}"
         made = []
-        for ref, place in list(self._ledger.whereabouts()):
+        for ref, place, drop in self._everybody():
             if place.last_seen_ns >= began_ns:
                 continue
             dark_ns = 0 if place.zone is None else self._watch.dark_ns(place.zone, began_ns)
@@ -103,7 +104,7 @@ class Rounds:
                     _told("kept", ref, place, now_ns=now_ns, count=count(), reason=why, blind_ms=blind_ms)
                 )
                 continue
-            self._ledger.drop(ref)
+            drop()
             if place.zone is not None:
                 made.append(_told("expired", ref, place, now_ns=now_ns, count=count(), reason=reason))
         return tuple(made)
@@ -112,17 +113,21 @@ class Rounds:
         """Take whoever was not seen for too long out of the count; return the events."""
         reason = f"not seen for presence.forget_person_s, {self._forget_ns / _NS:g} s"
         made = []
-        for ref, place in list(self._ledger.whereabouts()):
-            if self._is_over(place, now_ns):
-                self._ledger.drop(ref)
-                if place.zone is not None:
-                    made.append(_told("expired", ref, place, now_ns=now_ns, count=count(), reason=reason))
-        for stranger in self._ledger.strangers:
-            place = stranger.place
-            if place.through and place.zone is not None and self._is_over(place, now_ns):
-                stranger.is_gone()
-                made.append(_told("expired", None, place, now_ns=now_ns, count=count(), reason=reason))
+        for ref, place, drop in self._everybody():
+            if not self._is_over(place, now_ns):
+                continue
+            drop()
+            if place.zone is not None:
+                made.append(_told("expired", ref, place, now_ns=now_ns, count=count(), reason=reason))
         return tuple(made)
+
+    def _everybody(self) -> Iterator[tuple[str | None, Place, Callable[[], None]]]:
+        """Yield who stays until they are taken out, where, and what takes them out: not every stranger."""
+        for ref, place in list(self._ledger.whereabouts()):
+            yield ref, place, partial(self._ledger.drop, ref)
+        for stranger in self._ledger.strangers:
+            if stranger.place.through and stranger.place.zone is not None:
+                yield None, stranger.place, stranger.is_gone
 
     def _is_over(self, place: Place, now_ns: int) -> bool:
         """Return whether whoever was at `place` could have been seen for too long to count any more."""

@@ -146,6 +146,14 @@ def test_nobody_expires_in_a_shift_of_which_a_camera_was_blind_for_a_part(begin:
     assert any(line["event"] == "presence_kept" and line["person_ref"] == "a" for line in lines)
 
 
+def test_stranger_of_a_portal_expires_with_the_shift_as_well() -> None:
+    """In at 5:50 and never seen again: told without a name; the one who was seen in the shift stays."""
+    strangers = tuple(inside(last=hours * HOUR, through=True) for hours in (5.8, 6.2))
+    muster = Muster(zones={"cam1": "drift"}, kept=Kept(strangers=strangers), shifts=Shifts(begins=BEGINS))
+    assert [("presence_set", "expired", None, 1)] == told(days(muster, 5, 15))
+    assert [("presence_set", "expired", None, 0)] == told(days(muster, 15, 23))
+
+
 def test_nobody_expires_in_a_shift_of_which_the_box_was_off_for_a_part(tmp_path: Path) -> None:
     """Off from 9:00 to 16:00, another boot; told at the first look, and gone after a shift that was seen."""
     first = two_zones(shifts=Shifts(begins=BEGINS))
