@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
 from edge_app.config import plane
 from edge_app.config.base import Name, Positive, Section, Spot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class PortalConfig(Section):
@@ -60,6 +64,60 @@ class PortalConfig(Section):
         if plane.area_of(area) < plane.TINY:
             msg = f"the area {area} is empty; give corners that are apart"
             raise ValueError(msg)
+
+
+def refuse_contradictions(camera: str, camera_zone: str, portals: Sequence[PortalConfig]) -> None:
+    """Refuse portals of one camera between which nobody can say where one is.
+
+    Raises:
+        ValueError: one leads from a zone to itself, or two share a part of the picture that they must not.
+    """
+    for portal in portals:
+        zone = portal.zone or camera_zone
+        if portal.beyond == zone:
+            msg = f"portal {portal.name} leads from {zone} to {zone}; give another `beyond`, or none"
+            raise ValueError(msg)
+        if portal.area is not None and zone == camera_zone and portal.beyond is None:
+            msg = (
+                f"the area {portal.name} is the camera's own zone, {zone}, and so is what lies around it;"
+                " give the area a `zone`, or say in `beyond` what is around it"
+            )
+            raise ValueError(msg)
+    for one, two in combinations(portals, 2):
+        if (wrong := _contradiction(one, two)) is not None:
+            msg = wrong.format(one=one.name, two=two.name, camera=camera)
+            raise ValueError(msg)
+
+
+def _contradiction(one: PortalConfig, two: PortalConfig) -> str | None:
+    """Return what is wrong with two portals of one picture, None if nothing is."""
+    if one.line is not None and two.line is not None:
+        if plane.properly_cross(*one.line, *two.line):
+            return (
+                "the lines {one} and {two} of camera {camera} cross:"
+                " where they do nobody can say where one is; give lines that do not"
+            )
+        if plane.run_along(*one.line, *two.line):
+            return (
+                "the lines {one} and {two} of camera {camera} are one line for a part of their length:"
+                " nobody can say through which one goes; give lines that are apart"
+            )
+    elif one.area is not None and two.area is not None:
+        if plane.areas_overlap(one.area, two.area):
+            return (
+                "the areas {one} and {two} of camera {camera} overlap:"
+                " nobody can be in two zones; give areas that do not"
+            )
+    elif _line_enters(one, two) or _line_enters(two, one):
+        return (
+            "a line goes through an area, {one} and {two} of camera {camera}:"
+            " within it nobody can say on which side one is; give a line that ends at the area"
+        )
+    return None
+
+
+def _line_enters(way: PortalConfig, room: PortalConfig) -> bool:
+    return way.line is not None and room.area is not None and plane.line_enters(*way.line, room.area)
 
 
 class ZoneConfig(Section):

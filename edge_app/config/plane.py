@@ -47,6 +47,32 @@ def properly_cross(a: Point, b: Point, c: Point, d: Point) -> bool:
     return cross(c, d, a) * cross(c, d, b) < 0 and cross(a, b, c) * cross(a, b, d) < 0
 
 
+def meeting(a: Point, b: Point, c: Point, d: Point) -> Point | None:
+    """Return the point in which a-b goes through c-d; None if it does not, or along it."""
+    before, after = cross(c, d, a), cross(c, d, b)
+    if before == after or not segments_cross(a, b, c, d):
+        return None
+    share = before / (before - after)
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+
+
+def run_along(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Return whether a-b and c-d are the same line for a part of their length."""
+    if max(abs(distance_to_line(a, b, p)) for p in (c, d)) > TINY:
+        return False
+    far = length(a, b)
+    start, end = sorted(((p[0] - a[0]) * (b[0] - a[0]) + (p[1] - a[1]) * (b[1] - a[1])) / far for p in (c, d))
+    return min(far, end) - max(0.0, start) > TINY
+
+
+def line_enters(a: Point, b: Point, corners: Sequence[Point]) -> bool:
+    """Return whether a part of the line a-b lies within the polygon; along its edge is not within."""
+    cuts = [at for c, d in _sides(corners) if (at := meeting(a, b, c, d)) is not None]
+    points = sorted((a, *cuts, b), key=lambda p: length(a, p))
+    middles = [((p[0] + q[0]) / 2, (p[1] + q[1]) / 2) for p, q in pairwise(points) if length(p, q) > TINY]
+    return any(contains(corners, p) and distance_to_edge(corners, p) > TINY / 10 for p in middles)
+
+
 def area_of(corners: Sequence[Point]) -> float:
     """Return the area of a polygon, a share of the picture; wrong if its sides cross."""
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in _sides(corners))) / 2

@@ -12,9 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edge_app.config import plane
 from edge_app.config.base import SPARKPLUG_PATTERN, Name, Positive, Section, Share, refuse_twins
-from edge_app.config.places import CardsConfig, PortalConfig, PresenceConfig, ZoneConfig
+from edge_app.config.places import (
+    CardsConfig,
+    PortalConfig,
+    PresenceConfig,
+    ZoneConfig,
+    refuse_contradictions,
+)
 
 __all__ = ["CameraConfig", "Config", "PortalConfig"]
 
@@ -96,27 +101,7 @@ class CameraConfig(Section):
     @model_validator(mode="after")
     def _portals_do_not_contradict(self) -> CameraConfig:
         refuse_twins(f"portals of camera {self.name}", [portal.name for portal in self.portals])
-        for portal in self.portals:
-            zone = portal.zone or self.zone
-            if portal.beyond == zone:
-                msg = f"portal {portal.name} leads from {zone} to {zone}; give another `beyond`, or none"
-                raise ValueError(msg)
-        lines = [(portal.name, portal.line) for portal in self.portals if portal.line is not None]
-        for (name, line), (other, across) in combinations(lines, 2):
-            if plane.properly_cross(*line, *across):
-                msg = (
-                    f"the lines {name} and {other} of camera {self.name} cross:"
-                    " where they do nobody can say where one is; give lines that do not"
-                )
-                raise ValueError(msg)
-        areas = [portal for portal in self.portals if portal.area is not None]
-        for one, two in combinations(areas, 2):
-            if plane.areas_overlap(one.area or (), two.area or ()):
-                msg = (
-                    f"the areas {one.name} and {two.name} of camera {self.name} overlap:"
-                    " nobody can be in two zones; give areas that do not"
-                )
-                raise ValueError(msg)
+        refuse_contradictions(self.name, self.zone, self.portals)
         return self
 
 

@@ -1,12 +1,14 @@
 """Where in a camera's picture one goes in and out, and who has just done so.
 
 A **line** divides the picture: on the side of the point `inside` lies `zone`, on the other `beyond`.
-An **area** is a zone of its own within the picture. A track's zone is found once, where it begins;
-after that only crossings change it, so that a face that is lost behind a pillar does not walk through
-a gate. A crossing counts when the face is surely on the other side, by a share of its own size: who
-stands on the line and sways has not crossed it. What went around the end of a line has not, either.
-Nor has what the detector was never sure of on one of the sides: a weak detection keeps a track going
-(`faces.track`), and some patch of light that was once taken for a face takes nobody through a gate.
+An **area** is a zone of its own within the picture. A track's zone is found once, where it begins: in an
+area, beyond the nearest of the lines that it is beyond of, or else on this side of the nearest portal.
+After that only crossings change it, in the order in which the way leads through them, so that a face that
+is lost behind a pillar does not walk through a gate. A crossing counts when the face is surely on the other
+side, by a share of its own size: who stands on the line and sways has not crossed it. What went around the
+end of a line has not, either. Nor has what the detector was never sure of on one of the sides: a weak
+detection keeps a track going (`faces.track`), and some patch of light that was once taken for a face takes
+nobody through a gate.
 
 Only faces are seen: who walks away from the camera shows none. A portal needs a camera that faces
 those who come in and one that faces those who leave; whoever is seen outside again has left, too.
@@ -15,6 +17,7 @@ those who come in and one that faces those who leave; whoever is seen outside ag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from edge_app.config import plane
@@ -54,7 +57,11 @@ class Portal:
 
     def zone_at(self, point: Point) -> str | None:
         """Return in which of the two zones `point` lies."""
-        return self.zone if self._depth(point) >= 0 else self.beyond
+        return self.zone if self.is_inside(point) else self.beyond
+
+    def is_inside(self, point: Point) -> bool:
+        """Return whether `point` lies in the area, or on the inner side of the line."""
+        return self._depth(point) >= 0
 
     def sure_side(self, point: Point, sure: float) -> bool | None:
         """Return True surely inside, False surely not, None when `point` is nearer than `sure`."""
@@ -64,6 +71,18 @@ class Portal:
     def way_crosses(self, before: Point, now: Point) -> bool:
         """Return whether the way from `before` to `now` leads through the portal, and not around its end."""
         return self.line is None or plane.segments_cross(before, now, *self.line)
+
+    def distance(self, point: Point) -> float:
+        """Return how far `point` is from the line, or from the area's edge, as a share of the picture."""
+        return plane.distance_to_edge(self.line or self.area or (), point)
+
+    def left_over(self, before: Point, now: Point) -> float:
+        """Return how far the way from `before` to `now` still leads after it went through the portal."""
+        edge = self.line or self.area or ()
+        sides = pairwise(edge if self.line is not None else (*edge, edge[0]))
+        return max(
+            (plane.length(at, now) for a, b in sides if (at := plane.meeting(before, now, a, b))), default=0.0
+        )
 
     def _depth(self, point: Point) -> float:
         """Return how far inside `point` lies; negative is outside."""
@@ -130,7 +149,7 @@ class Doorkeeper:
         if not sure:
             return []
         margin = min(max(_SURE_FACES * size, _SURE_LEAST), _SURE_MOST)
-        crossings = []
+        through: list[tuple[float, Portal, bool]] = []
         for portal in self._portals:
             inside = portal.sure_side(point, margin)
             if inside is None:
@@ -139,6 +158,9 @@ class Doorkeeper:
             walk.sure[portal.name] = (inside, point)
             if before is None or before[0] == inside or not portal.way_crosses(before[1], point):
                 continue
+            through.append((portal.left_over(before[1], point), portal, inside))
+        crossings = []
+        for _, portal, inside in sorted(through, key=lambda one: one[0], reverse=True):
             after = portal.zone if inside else portal.beyond
             if after != walk.zone:
                 crossings.append(Crossing(portal.name, walk.zone, after, mono_ns))
@@ -155,13 +177,14 @@ class Doorkeeper:
             walk.sure.clear()
 
     def _zone_at(self, point: Point) -> str | None:
-        for portal in self._portals:
+        near = sorted(self._portals, key=lambda portal: portal.distance(point))
+        for portal in near:
             if portal.area is not None and plane.contains(portal.area, point):
                 return portal.zone
-        for portal in self._portals:
-            if portal.line is not None and portal.zone_at(point) != portal.zone:
+        for portal in near:
+            if portal.line is not None and not portal.is_inside(point):
                 return portal.beyond
-        return self._zone
+        return near[0].zone_at(point) if near else self._zone
 
 
 def doorkeepers(

@@ -5,8 +5,9 @@ name or as a stranger who came in through a portal: a card that was forgotten in
 who is really missing. Whoever was seen stays in, with the age of that sight. So does whoever could not have
 been seen all the time (`watch`), which is told.
 
-Somebody who was not seen for much longer than a shift is taken out at any time. Dark times count towards that for nobody: who is trapped behind a blind camera
-stays in the muster, with their age. Nobody goes out of the count without being told and logged.
+Somebody who was not seen for much longer than a shift is taken out at any time. Dark times count towards
+that for nobody: who is trapped behind a blind camera stays in the muster, with their age. Nobody goes out
+of the count without being told and logged.
 """
 
 from __future__ import annotations

@@ -110,6 +110,49 @@ def test_lines_of_one_camera_must_not_cross() -> None:
     assert 2 == len(CameraConfig.model_validate(camera(one, corner)).portals)
 
 
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [(((0.2, 0.2), (0.8, 0.8)), True), (((0.8, 0.8), (0.2, 0.2)), True), (((0.5, 0.5), (0.9, 0.9)), True),
+     (((0.8, 0.8), (0.9, 0.9)), False), (((0.2, 0.21), (0.8, 0.81)), False)],
+)  # fmt: skip
+def test_lines_of_one_camera_must_not_be_one(line: Any, *, refused: bool) -> None:
+    """The same line twice, turned round, a part of it; end to end, and beside it, are two."""
+    one = {"name": "a", "line": ((0.2, 0.2), (0.8, 0.8)), "inside": (0.9, 0.1), "zone": "x"}
+    both = camera(one, {"name": "b", "line": line, "inside": (0.1, 0.9), "zone": "y"})
+    if not refused:
+        assert 2 == len(CameraConfig.model_validate(both).portals)
+        return
+    with pytest.raises(ValidationError, match=r"lines a and b of camera cam are one line"):
+        CameraConfig.model_validate(both)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [(((0.5, 0.0), (0.5, 1.0)), True), (((0.5, 0.0), (0.5, 0.5)), True), (((0.4, 0.4), (0.6, 0.6)), True),
+     (((0.5, 0.0), (0.5, 0.3)), False), (((0.3, 0.0), (0.3, 1.0)), False), (((0.1, 0.0), (0.1, 1.0)), False),
+     (((0.0, 0.0), (1.0, 1.0)), True)],
+)  # fmt: skip
+def test_line_must_not_go_through_an_area(line: Any, *, refused: bool) -> None:
+    """Through it, into it, within it, from corner to corner; up to it and along it are well."""
+    way = {"name": "a", "line": line, "inside": (0.9, 0.5)}
+    room = {"name": "b", "area": ((0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7)), "zone": "room"}
+    for both in (camera(way, room), camera(room, way)):
+        if not refused:
+            assert 2 == len(CameraConfig.model_validate(both).portals)
+            continue
+        with pytest.raises(ValidationError, match=r"a line goes through an area, (a and b|b and a) of"):
+            CameraConfig.model_validate(both)
+
+
+def test_area_that_is_the_zone_around_it_is_refused() -> None:
+    """Nobody would ever go anywhere by it; with another zone around it is one."""
+    area = {"name": "p", "area": SQUARE}
+    for zone in ({}, {"zone": "z1"}):
+        with pytest.raises(ValidationError, match="the camera's own zone, z1, and so is what lies around it"):
+            CameraConfig.model_validate(camera({**area, **zone}))
+    assert CameraConfig.model_validate(camera({**area, "beyond": "z2"})).portals
+
+
 def test_portal_from_a_zone_to_itself_is_refused() -> None:
     """Nobody would ever go anywhere by it."""
     with pytest.raises(ValidationError, match="leads from z1 to z1"):

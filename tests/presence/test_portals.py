@@ -84,6 +84,47 @@ def test_an_area_and_a_line_in_one_picture() -> None:
     assert [(None, "drift"), ("drift", "room")] == [(c.before, c.after) for c in crossings]
 
 
+def line(name: str, x: float, inside: float, zone: str, beyond: str | None) -> Portal:
+    """Return an upright line at `x`."""
+    return Portal(name=name, zone=zone, beyond=beyond, line=((x, 0.0), (x, 1.0)), inside=(inside, 0.5))
+
+
+def test_track_begins_in_the_zone_of_the_lines_side() -> None:
+    """A line between two zones neither of which is the camera's: one side has one zone, then and later."""
+    keeper = Doorkeeper(zone="drift", portals=[line("p", 0.5, 0.9, "x", "y")])
+    crossings = walk(keeper, (0.8, 0.5), (0.3, 0.5), (0.8, 0.5))
+    assert [("x", "y"), ("y", "x")] == [(c.before, c.after) for c in crossings]
+    around = Portal(name="p", zone="drift", beyond="x", area=ROOM.area)
+    keeper = Doorkeeper(zone="drift", portals=[around])
+    assert [("x", "drift")] == [(c.before, c.after) for c in walk(keeper, (0.2, 0.2), (0.75, 0.75))]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("x", "zone"), [(0.1, None), (0.5, "drift"), (0.9, "deep")])
+def test_of_lines_one_behind_the_other_the_nearest_decides(x: float, zone: str | None, order: int) -> None:
+    """Outside, in the drift, deep in it: whatever line stands first in the configuration."""
+    lines = [line("gate", 0.3, 0.9, "drift", None), line("door", 0.7, 0.9, "deep", "drift")][::order]
+    keeper = Doorkeeper(zone="drift", portals=lines)
+    walk(keeper, (x, 0.5))
+    assert zone == keeper.zone_of("t1")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_portals_between_two_sights_are_gone_through_in_the_order_of_the_way(order: int) -> None:
+    """From outside through the gate and the room in one step, and back: whatever stands first."""
+    room = Portal(
+        name="room", zone="room", beyond="drift", area=((0.6, 0.1), (0.9, 0.1), (0.9, 0.9), (0.6, 0.9))
+    )
+    keeper = Doorkeeper(zone="drift", portals=[GATE, room][::order])
+    there, back = walk(keeper, (0.2, 0.5), (0.75, 0.5)), walk(keeper, (0.2, 0.5))
+    assert [("gate", None, "drift"), ("room", "drift", "room")] == [
+        (c.portal, c.before, c.after) for c in there
+    ]
+    assert [("room", "room", "drift"), ("gate", "drift", None)] == [
+        (c.portal, c.before, c.after) for c in back
+    ]
+
+
 def test_tracks_do_not_disturb_each_other() -> None:
     """Two faces, one left and one right of the line, seen in turn."""
     keeper = Doorkeeper(zone="drift", portals=[GATE])
