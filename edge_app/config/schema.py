@@ -335,9 +335,12 @@ class Config(Section):
         refuse_twins("zones", [zone.name for zone in self.zones])
         known = {zone.name for zone in self.zones}
         refuse_twins("cards.zones", list(self.cards.zones))
-        for zone in self.cards.zones if known else ():
-            if zone not in known:
-                msg = f"cards.zones names {zone}, which is not among zones: {sorted(known)}"
+        ways = [portal for camera in self.cameras for portal in camera.portals]
+        watched = {camera.zone for camera in self.cameras}
+        watched |= {zone for portal in ways for zone in (portal.zone, portal.beyond) if zone}
+        for zone in self.cards.zones:
+            if zone not in (known or watched):
+                msg = f"cards.zones names {zone}, which is not among zones: {sorted(known or watched)}"
                 raise ValueError(msg)
         for camera in self.cameras:
             portals = [zone for portal in camera.portals for zone in (portal.zone, portal.beyond) if zone]

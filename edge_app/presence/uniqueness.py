@@ -79,6 +79,11 @@ class Uniqueness:
         zones = frozenset().union(*watched.values())
         self._watched_zones, self._strange = zones, set[str]()
         self._zones = (self._rules.zones & zones) if self._rules.zones else zones
+        if self._listens:
+            unseen = sorted(self._rules.zones - zones)
+            (_log.warning if unseen else _log.info)(
+                "cards_compared", zones=sorted(self._zones), without_camera=unseen
+            )
         self._cards = Cards(rules=self._rules, now_ns=now_ns)
         keep = max(self._rules.ns(name) for name in ("face_within_s", "card_within_s", "stale_after_s"))
         apart = self._rules.ns("apart_s")

@@ -172,3 +172,26 @@ def test_zone_that_is_not_listed_is_refused(where: str) -> None:
     with pytest.raises(ValidationError, match="zone z9 that is not among zones"):
         Config.model_validate(fields)
     Config.model_validate({**fields, "zones": []})
+
+
+@pytest.mark.parametrize(
+    ("zones", "listed", "refused"),
+    [((), "z9", True), ((), "z1", False), ((), "z2", False), (("z1", "z2", "z3"), "z3", False),
+     (("z1", "z2"), "z3", True)],
+)  # fmt: skip
+def test_card_zone_that_there_is_not_is_refused(
+    zones: tuple[str, ...], listed: str, *, refused: bool
+) -> None:
+    """A slip of the pen would switch the comparison off: zones are those listed, or those of the cameras."""
+    fields = {
+        "box": {"site": "s", "node": "n"},
+        "cameras": [camera({"name": "p", **LINE, "beyond": "z2"}, zone="z1")],
+        "zones": [{"name": zone} for zone in zones],
+        "cards": {"listen": True, "zones": [listed]},
+        "delivery": {"brokers": [{"host": "h"}]},
+    }
+    if not refused:
+        assert Config.model_validate(fields).cards.listen
+        return
+    with pytest.raises(ValidationError, match=rf"cards.zones names {listed}, which is not among zones"):
+        Config.model_validate(fields)

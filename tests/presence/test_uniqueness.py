@@ -85,6 +85,23 @@ def test_card_in_a_zone_that_no_camera_watches_is_logged_once() -> None:
     assert [] == tunnel.said()
 
 
+@pytest.mark.parametrize(
+    ("zones", "compared", "unseen"),
+    [((), ["drift", "shaft"], []), (("drift",), ["drift"], []), (("drift", "hall"), ["drift"], ["hall"]),
+     (("hall",), [], ["hall"])],
+)  # fmt: skip
+def test_zones_that_are_compared_are_logged(
+    zones: tuple[str, ...], compared: list[str], unseen: list[str]
+) -> None:
+    """At the start; a warning where cards are read and no camera looks: nothing is said there."""
+    with capture_logs() as logs:
+        Muster(zones=ZONES, cards=CardRules(zones=frozenset(zones)))
+    level = "warning" if unseen else "info"
+    assert [
+        {"event": "cards_compared", "log_level": level, "zones": compared, "without_camera": unseen}
+    ] == logs
+
+
 def test_face_with_its_card_is_no_news() -> None:
     """Before, with and after the card; also when both have gone."""
     tunnel = Tunnel().go(3, read("a")).go(3, read("a"), t1="a").go(30, read("a")).go(60)
