@@ -106,6 +106,7 @@ class Muster:
             rules=rules or {},
             standing=standing,
             shifts=shifts,
+            shift_ns=None if kept is None else kept.shift_ns,
             forget_person_s=forget_person_s,
         )
         self._unique = Uniqueness(
@@ -265,6 +266,7 @@ class Muster:
             people=tuple(self._ledger.whereabouts()),
             strangers=tuple(one.place for one in self._ledger.strangers if one.place.zone is not None),
             shift_ms=self._rounds.shift_ms,
+            shift_ns=self._rounds.shift_ns,
             dark=self._watch.kept(),
         )
 

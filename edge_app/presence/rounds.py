@@ -49,6 +49,7 @@ class Rounds:
         rules: what each zone allows.
         standing: ids of alarms that an earlier run raised and did not clear.
         shifts: when shifts begin; None: there are none.
+        shift_ns: when the present one was rolled over to (monotonic), from an earlier run.
         forget_person_s: for how long somebody counts after the last sight, without what was dark.
 
     Raises:
@@ -63,6 +64,7 @@ class Rounds:
         rules: Mapping[str, ZoneRules],
         standing: Iterable[str] = (),
         shifts: Shifts | None = None,
+        shift_ns: int | None = None,
         forget_person_s: float = 24 * 3600.0,
     ) -> None:
         check_rules(rules)
@@ -71,7 +73,7 @@ class Rounds:
         self._rules = dict(rules)
         ours = (alarm for alarm in standing if alarm.startswith((_OVERSTAFFED, _OVERTIME)))
         self._alarms = Alarms(standing=ours)
-        self._shifts = shifts or Shifts()
+        self._shifts, self._shift_ns = shifts or Shifts(), shift_ns
         self._begun = False
 
     @property
@@ -79,19 +81,30 @@ class Rounds:
         """When the present shift began (wall ms), None if there are no shifts or no clock."""
         return self._shifts.last_ms
 
+    @property
+    def shift_ns(self) -> int | None:
+        """When the present shift was rolled over to (monotonic ns), None if none was."""
+        return self._shift_ns
+
     def shift_has_begun(self) -> bool:
         """Return whether a shift has begun since this was asked last."""
         begun, self._begun = self._begun, False
         return begun
 
     def shift(self, now_ns: int, wall: WallTime, count: Callable[[], HeadCount]) -> tuple[Event, ...]:
-        """Take whoever was not seen in the shift that has just ended out of the count; return the events."""
-        before_ms = self._shifts.last_ms
+        """Take whoever was not seen in the shift that has just ended out of the count; return the events.
+
+        It began when the box rolled over to it, or by today's clock, which may have been set.
+        """
+        before_ms, before_ns = self._shifts.last_ms, self._shift_ns
         name = self._shifts.rolled_over(wall)
+        if self._shifts.last_ms != before_ms:
+            self._shift_ns = now_ns
         if name is None or before_ms is None or wall.ms is None:
             return ()
         self._begun = True
         began_ns = now_ns - (wall.ms - before_ms) * _NS_PER_MS
+        began_ns = began_ns if before_ns is None else min(began_ns, before_ns)
         reason = f"not seen in the shift before {name}"
         made = []
         for ref, place, drop in self._everybody():

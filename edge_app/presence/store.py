@@ -45,11 +45,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the file holds: places of people and strangers, the last shift (wall ms), dark times."""
+    """What the file holds: places of people and strangers, the last shift, dark times.
+
+    `shift_ms` is when that began (wall), `shift_ns` when the box rolled over to it (monotonic).
+    """
 
     people: tuple[tuple[str, Place], ...] = ()
     strangers: tuple[Place, ...] = ()
     shift_ms: int | None = None
+    shift_ns: int | None = None
     dark: tuple[Dark, ...] = ()
 
 
@@ -96,6 +100,7 @@ class LedgerFile:
             "wall_ms": wall.ms,
             "wall_quality": wall.quality.value,
             "shift_ms": kept.shift_ms,
+            "shift_ns": kept.shift_ns,
             "people": [{"ref": ref, **asdict(place)} for ref, place in kept.people],
             "strangers": [asdict(place) for place in kept.strangers],
             "dark": [asdict(dark) for dark in kept.dark],
@@ -133,6 +138,7 @@ class LedgerFile:
             people=tuple((str(row.pop("ref")), _place(row, shift)) for row in body["people"]),
             strangers=tuple(_place(row, shift) for row in body["strangers"]),
             shift_ms=None if body["shift_ms"] is None else int(body["shift_ms"]),
+            shift_ns=None if body.get("shift_ns") is None else int(body["shift_ns"]) + shift,
             dark=tuple(dark),
         )
 

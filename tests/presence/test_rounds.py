@@ -14,6 +14,7 @@ from edge_app.presence.shifts import Shifts
 from edge_app.presence.store import Kept, LedgerFile
 from edge_app.presence.watch import Dark
 from edge_app.records import CameraState
+from tests.presence.test_muster import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -184,6 +185,26 @@ def test_restart_in_a_shift_remembers_that_a_camera_was_blind(tmp_path: Path) ->
     assert [("kept", "a"), ("expired", "b")] == [
         (e.data["change"], e.data["person_ref"]) for e in muster.tick(14 * HOUR * S, at(14))
     ]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_clock_that_is_set_back_in_a_shift_expires_nobody_who_was_seen_in_it(
+    tmp_path: Path, *, restarted: bool
+) -> None:
+    """Seen at 6:30, the clock is set back by two hours at 7:30: at the new 14:00 that is 9 h 30 ago."""
+    muster = Muster(zones={"cam1": "drift"}, shifts=Shifts(begins=BEGINS))
+    days(muster, 5, 7)
+    muster.identity(said("a", at=6.5 * HOUR))
+    muster.identity(said("b", track="t2", at=5.9 * HOUR))
+    days(muster, 7, 7.5)
+    assert () == muster.tick(int(7.5 * HOUR) * S, at(5.5))
+    if restarted:
+        path = tmp_path / "ledger.json"
+        LedgerFile(path=path, boot="1", clock=Stopped(9 * HOUR, at(7))).save(muster.kept())
+        kept = LedgerFile(path=path, boot="1", clock=Stopped(9 * HOUR, at(7))).load()
+        shifts = Shifts(begins=BEGINS, last_ms=kept.shift_ms)
+        muster = Muster(zones={"cam1": "drift"}, shifts=shifts, kept=kept)
+    assert [("presence_set", "expired", "b", 1)] == told(muster.tick(16 * HOUR * S, at(14)))
 
 
 def change(events: Iterable[Event]) -> object:

@@ -59,6 +59,7 @@ KEPT = Kept(
     ),
     strangers=(Place("shaft", "cam", "t2", 990 * S, 999 * S, None, through=True),),
     shift_ms=42,
+    shift_ns=400 * S,
     dark=(Dark("drift", 500 * S, 600 * S), Dark(None, 100 * S, 200 * S)),
 )
 
@@ -147,9 +148,22 @@ def test_dark_times_are_carried_over_a_reboot_as_ages_are(tmp_path: Path) -> Non
     """An hour off: what was dark 400 s before the save was so 4000 s ago. None lasts into the future."""
     future = Dark("shaft", 900 * S, 9_000_000 * S)
     file(tmp_path).save(Kept(dark=(*KEPT.dark, future)))
-    kept = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=5_000_000 + 3_600_000).load().dark
+    after = file(tmp_path, boot=NEXT, mono_s=30, wall_ms=5_000_000 + 3_600_000).load()
+    kept = after.dark
     assert Dark("drift", -4070 * S, -3970 * S) == kept[0]
     assert Dark("shaft", -3670 * S, 30 * S) == kept[2]
+
+
+def test_file_of_a_box_that_knew_no_dark_times_is_read(tmp_path: Path) -> None:
+    """After an update: as if all had been seen while the box ran."""
+    file(tmp_path).save(KEPT)
+    path = tmp_path / "state" / "presence.json"
+    body = json.loads(path.read_text())
+    for key in ("dark", "shift_ns", "wall_quality"):
+        del body[key]
+    path.write_text(json.dumps(body))
+    kept = file(tmp_path, mono_s=1100).load()
+    assert ((), None, 42, KEPT.people) == (kept.dark, kept.shift_ns, kept.shift_ms, kept.people)
 
 
 @pytest.mark.parametrize(
