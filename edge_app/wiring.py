@@ -311,7 +311,7 @@ def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterab
 
     options = config.presence
     file = LedgerFile(path=options.ledger, boot=boot, clock=clock)
-    kept = file.load()
+    kept, standing = file.load(), tuple(standing_alarms)
     muster = Muster(
         zones={camera.name: camera.zone for camera in config.cameras},
         portals=portals(config),
@@ -323,7 +323,7 @@ def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterab
         forget_unknown_s=options.forget_unknown_s,
         reidentify_s=options.reidentify_s,
         forget_person_s=options.forget_person_s,
-        standing_alarms=standing_alarms,
+        standing_alarms=standing,
         shifts=Shifts(begins=options.shifts, utc_offset_min=options.utc_offset_min, last_ms=kept.shift_ms),
         cards=card_rules(config),
         sure_score=track_limits(config).min_score_new,
@@ -331,7 +331,12 @@ def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterab
         kept=kept,
     )
     return Presence(
-        muster=muster, file=file, ledger=options.ledger, clock=clock, muster_every_s=options.muster_every_s
+        muster=muster,
+        file=file,
+        ledger=options.ledger,
+        clock=clock,
+        muster_every_s=options.muster_every_s,
+        standing_alarms=standing,
     )
 
 

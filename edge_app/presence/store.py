@@ -82,7 +82,7 @@ class LedgerFile:
             self.problem = f"{type(error).__name__}: {error}"[:160]
             if not set_aside:
                 return Kept()
-            aside = self._path.with_name(self._path.name + ".damaged")
+            aside = self._aside()
             _log.error("presence_ledger_damaged", path=str(self._path), reason=self.problem, kept=str(aside))
             try:
                 self._path.replace(aside)
@@ -115,6 +115,11 @@ class LedgerFile:
             return False
         self._failed = False
         return True
+
+    def _aside(self) -> Path:
+        """Return a name for the damaged file: the first damage is not overwritten, later ones are."""
+        first = self._path.with_name(self._path.name + ".damaged")
+        return first.with_name(first.name + ".again") if first.exists() else first
 
     def _content(self) -> bytes:
         with self._path.open("rb") as file:

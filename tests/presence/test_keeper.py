@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from edge_app.presence.corrections import Correction, folder_of, put
 from edge_app.presence.keeper import Presence
 from edge_app.presence.muster import Muster
 from edge_app.presence.store import Kept, LedgerFile
+
+if TYPE_CHECKING:
+    from edge_app.records import Event
 
 S = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +100,51 @@ def test_file_is_written_when_somebody_comes_and_not_every_second(tmp_path: Path
         seen.append(path.stat().st_mtime_ns)
         time.sleep(0.002)
     assert len(set(seen)) <= 4
+
+
+def test_damaged_ledger_is_told_once_with_a_muster(tmp_path: Path, clock: Clock) -> None:
+    """Who was inside is not known: said on the wire, and the first damage is kept beside the second."""
+    path = tmp_path / "presence.json"
+    for content in ("{first", "{second", "{third"):
+        path.write_text(content)
+        here = presence(tmp_path, clock)
+        first, second = here.tick(101 * S), here.tick(102 * S)
+        (lost,) = first.events
+        assert ("presence_set", "lost", 0, True) == (
+            lost.kind, lost.data["change"], lost.data["headcount"], first.muster_due
+        )  # fmt: skip
+        assert str(lost.data["reason"]).startswith("the ledger could not be read: JSONDecodeError")
+        assert ((), False) == (second.events, second.muster_due)
+    kept = {one.suffix: one.read_text() for one in tmp_path.iterdir() if one != path}
+    assert {".damaged": "{first", ".again": "{third"} == kept
+
+
+def test_ledger_that_cannot_be_written_is_an_alarm_until_it_can(tmp_path: Path, clock: Clock) -> None:
+    """Once, cleared when it works again; one of an earlier run is cleared as well."""
+    ledger = tmp_path / "state" / "presence.json"
+    ledger.parent.write_text("in the way")
+    file = LedgerFile(path=ledger, boot="b", clock=clock)
+
+    def here(*standing: str) -> Presence:
+        muster = Muster(zones={"cam": "drift"})
+        return Presence(
+            muster=muster, file=file, ledger=ledger, clock=clock, muster_every_s=1e6, standing_alarms=standing
+        )
+
+    one = here()
+    made = [event for at in range(101, 120) for event in one.tick(at * S).events]
+    assert [("presence_ledger_not_written", "active")] == [_alarm(event) for event in made]
+    ledger.parent.unlink()
+    made = [event for at in range(120, 140) for event in one.tick(at * S).events]
+    assert [("presence_ledger_not_written", "cleared")] == [_alarm(event) for event in made]
+    (cleared,) = here("presence_ledger_not_written", "overtime.a").tick(141 * S).events[:1]
+    assert "cleared" == _alarm(cleared)[1]
+
+
+def _alarm(event: Event) -> tuple[object, object]:
+    alarm = event.data["alarm"]
+    assert isinstance(alarm, dict)
+    return alarm["id"], alarm["state"]
 
 
 WRITER = """
