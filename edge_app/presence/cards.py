@@ -54,6 +54,7 @@ class Visit:
         sure: whether the first reading is known to be the first.
         met: whether the owner's face was seen in the zone meanwhile.
         excused: whether a camera of the zone was blind meanwhile.
+        alone: whether it is told that the owner is not there; what is blind afterwards excuses nothing.
     """
 
     card: str
@@ -65,6 +66,7 @@ class Visit:
     sure: bool = True
     met: bool = False
     excused: bool = False
+    alone: bool = False
 
 
 class Cards:
@@ -119,7 +121,7 @@ class Cards:
         if not reading.gone and len(self._read_ns) < MAX_CARDS:
             self._read_ns[reading.owner, reading.zone] = reading.mono_ns
         if reading.gone:
-            if known is not None and known.zone == reading.zone:
+            if known is not None and known.zone == reading.zone and known.last_ns <= reading.mono_ns:
                 del self._visits[reading.card]
             return
         if known is not None and known.zone == reading.zone:

@@ -11,7 +11,8 @@ Four things do not fit together, each an alarm of its own that ends when it does
 - ``several_faces``: one card, several faces. More faces were in one picture than cards are in the zone.
 
 Nothing is said where it cannot be known: while a camera of the zone is blind, while no readings come, and
-about cards and people that were there before the box listened. Nothing here changes the count.
+about cards and people that were there before the box listened. What was said of a card before stands until
+its owner is seen, or it goes. Nothing here changes the count.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Uniqueness:
         for visit in visits:
             face = self._witness.face_of(visit.owner)
             if face is None or face.zone != visit.zone:
-                visit.excused = visit.excused or visit.zone in dark
+                visit.excused = visit.excused or (visit.zone in dark and not visit.alone)
                 continue
             visit.met = visit.met or face.last_ns >= visit.since_ns - before
         for face in self._witness.faces():
@@ -165,9 +166,10 @@ class Uniqueness:
     def _cards_alone(self, now_ns: int, visits: list[Visit], dark: set[str]) -> dict[str, _Finding]:
         found: dict[str, _Finding] = {}
         for visit in visits:
-            if visit.zone in dark:
+            if visit.zone in dark and not visit.alone:
                 continue
             alone = self._alone(now_ns, visit)
+            visit.alone = alone is not None
             if alone is None:
                 continue
             who = {"person_ref": visit.owner, "card": visit.card}

@@ -234,6 +234,34 @@ def test_unknown_face_without_any_card() -> None:
     assert [("active", "face_without_card", 1, "no_card")] == tunnel.said()
 
 
+def test_camera_that_goes_blind_ends_no_alarm_about_a_card() -> None:
+    """The owner was not there while it saw; they are seen when it sees again, or the card goes."""
+    finding = ("card_without_face", "b", "no_face")
+    for end in ("seen", "gone"):
+        tunnel = Tunnel().go(12, read("b"))
+        assert [("active", *finding)] == tunnel.said()
+        for since in (tunnel.at * S, None):
+            reason = None if since is None else "dark"
+            state = CameraState("cam1", "drift", blind_since_ns=since, reason=reason)
+            tunnel.muster.camera(state, now_ns=tunnel.at * S)
+            assert [] == tunnel.go(10, read("b")).said()
+        if end == "seen":
+            tunnel.go(2, read("b"), t1="b")
+        else:
+            tunnel.go(1, read("b", gone=True))
+        assert [("cleared", *finding)] == tunnel.said()
+
+
+def test_older_gone_that_comes_late_ends_no_newer_visit() -> None:
+    """The messages of two readers overtake each other."""
+    cards = Cards(rules=RULES, now_ns=0)
+    for at, gone in ((20, False), (18, True)):
+        cards.take([CardReading("a", "a", "drift", at * S, None, gone)], now_ns=21 * S)
+    assert ["a"] == [visit.card for visit in cards.present(22 * S)]
+    cards.take([CardReading("a", "a", "drift", 20 * S, None, gone=True)], now_ns=23 * S)
+    assert [] == cards.present(23 * S)
+
+
 def test_blind_camera_accuses_nobody() -> None:
     """The owner may have passed while nothing was seen; the same visit is not held against them later."""
     tunnel = Tunnel()
