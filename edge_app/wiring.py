@@ -326,6 +326,7 @@ def presence(config: Config, *, boot: str, clock: Clock, standing_alarms: Iterab
         standing_alarms=standing,
         shifts=Shifts(begins=options.shifts, utc_offset_min=options.utc_offset_min, last_ms=kept.shift_ms),
         cards=card_rules(config),
+        blind_after_s={camera.name: camera.blind_after_s for camera in config.cameras},
         sure_score=track_limits(config).min_score_new,
         now_ns=clock.mono_ns(),
         kept=kept,

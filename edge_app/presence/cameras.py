@@ -1,15 +1,25 @@
-"""Which cameras see: a state each, and the alarms that stand while one does not, or not as it should."""
+"""Which cameras see: a state each, and the alarms that stand while one does not, or not as it should.
+
+A camera that was blind when an earlier run ended is blind still, since then, until it has seen for longer
+than it may be without a picture: the first pictures of a run say nothing, whatever is in them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_app.presence.events import event, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge_app.records import CameraState, Event
+
+_NS: Final = 1_000_000_000
+#: A camera that saw again is believed so long after it would have been called blind.
+_SURE_S: Final = 5.0
+_BLIND_AFTER_S: Final = 10.0
 
 
 class CameraStates:
@@ -17,11 +27,27 @@ class CameraStates:
 
     Args:
         standing: ids of alarms that an earlier run raised and did not clear.
+        blind: the states in which an earlier run left cameras that were blind.
+        blind_after_s: how long each camera may be without a picture until it is called blind.
     """
 
-    def __init__(self, *, standing: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        standing: Iterable[str] = (),
+        blind: Iterable[CameraState] = (),
+        blind_after_s: Mapping[str, float] | None = None,
+    ) -> None:
         self._standing = {alarm for alarm in standing if alarm.startswith("camera_")}
-        self._states: dict[str, CameraState] = {}
+        self._after_s = dict(blind_after_s or {})
+        left = [one for one in blind if f"camera_blind.{one.camera}" in self._standing]
+        self._states: dict[str, CameraState] = {
+            one.camera: replace(one, blind_since_ns=max(0, one.blind_since_ns or 0)) for one in left
+        }
+        #: Since when cameras are blind that an earlier run left so.
+        self._left = {name: state.blind_since_ns or 0 for name, state in self._states.items()}
+        #: Those of which this run knows nothing yet: what they said first, and when.
+        self._unsure: dict[str, tuple[CameraState, int] | None] = dict.fromkeys(self._left)
         self._since: dict[str, int] = {}
 
     def all(self) -> tuple[CameraState, ...]:
@@ -37,9 +63,33 @@ class CameraStates:
 
     def take(self, state: CameraState, *, now_ns: int) -> tuple[Event, ...]:
         """Take a camera's state; return the events that it makes: blind, seeing again, impaired, well."""
+        name, since = state.camera, state.blind_since_ns
+        if since is not None:
+            self._unsure.pop(name, None)
+            state = replace(state, blind_since_ns=min(since, self._left.get(name, since)))
+        elif name in self._unsure:
+            _, first_ns = self._unsure[name] or (state, now_ns)
+            self._unsure[name] = (state, first_ns)
+            return ()
+        else:
+            self._left.pop(name, None)
         before = self._states.get(state.camera)
         self._states[state.camera] = state
         return (*self._impaired(before, state, now_ns), *self._blind(before, state, now_ns))
+
+    def check(self, now_ns: int) -> tuple[Event, ...]:
+        """Believe the cameras that have seen for long enough, though an earlier run left them blind."""
+        made: list[Event] = []
+        for name, told in list(self._unsure.items()):
+            wait_s = self._after_s.get(name, _BLIND_AFTER_S) + _SURE_S
+            if told is not None and now_ns - told[1] >= wait_s * _NS:
+                del self._unsure[name]
+                made += self.take(told[0], now_ns=now_ns)
+        return tuple(made)
+
+    def blind(self) -> tuple[CameraState, ...]:
+        """Return the states of the cameras that are blind."""
+        return tuple(state for state in self.all() if state.blind_since_ns is not None)
 
     def _blind(self, before: CameraState | None, state: CameraState, now_ns: int) -> Iterator[Event]:
         alarm_id = f"camera_blind.{state.camera}"

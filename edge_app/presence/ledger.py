@@ -16,7 +16,7 @@ from edge_app.presence.strangers import Strangers
 from edge_app.records import PersonSeen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from edge_app.presence.place import TrackKey
     from edge_app.presence.strangers import Look
@@ -127,10 +127,11 @@ class Ledger:
             seen(ref, place, zone=place.zone) for ref, place in self.whereabouts() if place.zone is not None
         )
 
-    def unknown(self) -> Iterator[PersonSeen]:
-        """Yield where each stranger is; without those who went."""
-        places = (stranger.place for stranger in self.strangers)
-        return (seen(None, place, zone=place.zone) for place in places if place.zone is not None)
+    def unknown(self, undecided: Iterable[Place] = ()) -> tuple[PersonSeen, ...]:
+        """Return where each stranger is, and the `undecided` who count; without those who went."""
+        places = (*(stranger.place for stranger in self.strangers), *undecided)
+        rows = (seen(None, place, zone=place.zone) for place in places if place.zone is not None)
+        return tuple(sorted(rows, key=lambda one: (one.first_seen_ns, one.camera, one.track)))
 
     def _put(self, person_ref: str, key: TrackKey, place: Place) -> Place | None:
         claims = self._claims.setdefault(person_ref, {})

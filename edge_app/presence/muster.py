@@ -19,7 +19,7 @@ from edge_app.presence.byhand import ByHand
 from edge_app.presence.cameras import CameraStates
 from edge_app.presence.count import count
 from edge_app.presence.departures import Departures, Leaver
-from edge_app.presence.ledger import Ledger, seen
+from edge_app.presence.ledger import Ledger
 from edge_app.presence.place import Place
 from edge_app.presence.portals import doorkeepers, watched_zones
 from edge_app.presence.rounds import Rounds
@@ -65,6 +65,7 @@ class Muster:
         shifts: when shifts begin.
         cards: how positioning cards are compared with faces; None: none are read.
         sure_score: from which score on the detector is sure of a face.
+        blind_after_s: how long each camera may be without a picture until it is called blind.
         now_ns: when this run began.
         kept: what the ledger's file holds.
     """
@@ -83,6 +84,7 @@ class Muster:
         shifts: Shifts | None = None,
         cards: CardRules | None = None,
         sure_score: float = 0.5,
+        blind_after_s: Mapping[str, float] | None = None,
         now_ns: int = 0,
         kept: Kept | None = None,
     ) -> None:
@@ -95,7 +97,8 @@ class Muster:
         self._forget_unknown_ns = int(forget_unknown_s * _NS)
         self._reidentify_ns = max(int(reidentify_s * _NS), self._forget_unknown_ns)
         standing = tuple(standing_alarms)
-        self._cameras = CameraStates(standing=standing)
+        blind = () if kept is None else (one for one in kept.blind if zones.get(one.camera) == one.zone)
+        self._cameras = CameraStates(standing=standing, blind=blind, blind_after_s=blind_after_s)
         self._sure_score = sure_score
         self._ledger = Ledger()
         watched = watched_zones(zones, portals)
@@ -222,10 +225,11 @@ class Muster:
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         self._watch.look(now_ns, self._cameras.all())
-        made = self._rounds.forget(now_ns, self._total)
+        made = self._cameras.check(now_ns)
+        made += self._rounds.forget(now_ns, self._total)
         made += self._rounds.shift(now_ns, wall, self._total)
         self.changes += len(made)
-        blind = [state.camera for state in self._cameras.all() if state.blind_since_ns is not None]
+        blind = [state.camera for state in self._cameras.blind()]
         unique = self._unique.check(now_ns, self._sights.visible(), blind)
         twice = self._twice.check(now_ns, self._sights.visible())
         return (*made, *self._rounds.alarms(now_ns, self._count()), *unique, *twice)
@@ -249,12 +253,10 @@ class Muster:
         self._sights.now_ns = max(self._sights.now_ns, now_ns)
         self._forget(now_ns)
         counted = self._count()
-        strangers = [*self._ledger.unknown()]
-        strangers += [seen(None, one.place, zone=one.place.zone or "") for one in counted.surplus]
         return PresenceSnapshot(
             mono_ns=now_ns,
             people=self._ledger.people(),
-            unknown=tuple(sorted(strangers, key=lambda one: (one.first_seen_ns, one.camera, one.track))),
+            unknown=self._ledger.unknown(one.place for one in counted.surplus),
             cameras=self._cameras.all(),
             count=counted.total,
             zones=counted.zones,
@@ -268,6 +270,7 @@ class Muster:
             shift_ms=self._rounds.shift_ms,
             shift_ns=self._rounds.shift_ns,
             dark=self._watch.kept(),
+            blind=self._cameras.blind(),
         )
 
     def _seen_again(self, key: TrackKey, said: Said, now_ns: int) -> Iterator[Event]:

@@ -25,6 +25,7 @@ import structlog
 from edge_app.clock import WallQuality
 from edge_app.presence.place import Place
 from edge_app.presence.watch import Dark
+from edge_app.records import CameraState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the file holds: places of people and strangers, the last shift, dark times.
+    """What the file holds: places of people and strangers, the last shift, dark times, blind cameras.
 
     `shift_ms` is when that began (wall), `shift_ns` when the box rolled over to it (monotonic).
     """
@@ -55,6 +56,7 @@ class Kept:
     shift_ms: int | None = None
     shift_ns: int | None = None
     dark: tuple[Dark, ...] = ()
+    blind: tuple[CameraState, ...] = ()
 
 
 class LedgerFile:
@@ -104,6 +106,7 @@ class LedgerFile:
             "people": [{"ref": ref, **asdict(place)} for ref, place in kept.people],
             "strangers": [asdict(place) for place in kept.strangers],
             "dark": [asdict(dark) for dark in kept.dark],
+            "blind": [asdict(state) for state in kept.blind],
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -145,6 +148,7 @@ class LedgerFile:
             shift_ms=None if body["shift_ms"] is None else int(body["shift_ms"]),
             shift_ns=None if body.get("shift_ns") is None else int(body["shift_ns"]) + shift,
             dark=tuple(dark),
+            blind=tuple(_blind(row, shift) for row in body.get("blind", ())),
         )
 
     def _away_ns(self, body: dict[str, Any]) -> int:
@@ -188,6 +192,13 @@ def _dark(row: dict[str, Any], shift_ns: int, now_ns: int) -> Dark:
     """Return one dark time, checked as a place is; none lasts longer than until now."""
     since, until = int(row["since_ns"]) + shift_ns, min(int(row["until_ns"]) + shift_ns, now_ns)
     return Dark(None if row["zone"] is None else str(row["zone"]), min(since, until), until)
+
+
+def _blind(row: dict[str, Any], shift_ns: int) -> CameraState:
+    """Return the state of a blind camera, checked as a place is."""
+    reason = None if row["reason"] is None else str(row["reason"])
+    since_ns = int(row["blind_since_ns"]) + shift_ns
+    return CameraState(str(row["camera"]), str(row["zone"]), blind_since_ns=since_ns, reason=reason)
 
 
 def _replace(path: Path, content: bytes) -> None:

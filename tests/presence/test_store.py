@@ -14,6 +14,7 @@ from edge_app.clock import WallQuality, WallTime
 from edge_app.presence.place import Place
 from edge_app.presence.store import Kept, LedgerFile
 from edge_app.presence.watch import Dark
+from edge_app.records import CameraState
 
 S = 1_000_000_000
 BOOT, NEXT = "boot-1", "boot-2"
@@ -61,6 +62,7 @@ KEPT = Kept(
     shift_ms=42,
     shift_ns=400 * S,
     dark=(Dark("drift", 500 * S, 600 * S), Dark(None, 100 * S, 200 * S)),
+    blind=(CameraState("cam", "drift", blind_since_ns=980 * S, reason="covered"),),
 )
 
 
@@ -159,11 +161,12 @@ def test_file_of_a_box_that_knew_no_dark_times_is_read(tmp_path: Path) -> None:
     file(tmp_path).save(KEPT)
     path = tmp_path / "state" / "presence.json"
     body = json.loads(path.read_text())
-    for key in ("dark", "shift_ns", "wall_quality"):
+    for key in ("dark", "blind", "shift_ns", "wall_quality"):
         del body[key]
     path.write_text(json.dumps(body))
     kept = file(tmp_path, mono_s=1100).load()
-    assert ((), None, 42, KEPT.people) == (kept.dark, kept.shift_ns, kept.shift_ms, kept.people)
+    assert ((), (), None, 42) == (kept.dark, kept.blind, kept.shift_ns, kept.shift_ms)
+    assert KEPT.people == kept.people
 
 
 @pytest.mark.parametrize(
