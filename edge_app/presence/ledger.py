@@ -12,14 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_app.presence.place import Place, latest
-from edge_app.presence.strangers import Strangers
+from edge_app.presence.strangers import DOUBT_SHARE, Strangers
 from edge_app.records import PersonSeen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_app.presence.place import TrackKey
     from edge_app.presence.strangers import Look
+    from edge_app.records import Identity
 
 #: Ended claims kept for each person, in case that newer ones are withdrawn.
 _KEEP: Final = 4
@@ -42,6 +43,24 @@ class Ledger:
         if look is not None:
             self._looks[person_ref] = look
         return self._put(person_ref, (place.camera, place.track), place)
+
+    def claim_by_nobody(
+        self, identity: Identity, place: Place, *, visible: Callable[[TrackKey], bool]
+    ) -> Place | None:
+        """Note that the track of `place` is somebody unknown; return where else they were seen last.
+
+        `visible` says whether a track is in the picture now.
+        """
+        doubt = DOUBT_SHARE * (1.0 - identity.threshold)
+        _, before = self.strangers.take(
+            (identity.camera, identity.track),
+            place,
+            template=identity.template,
+            same_from=identity.threshold,
+            visible=visible,
+            maybe_registered=identity.score is not None and identity.score >= identity.threshold - doubt,
+        )
+        return before
 
     def set_by_hand(self, person_ref: str, place: Place) -> Place | None:
         """Note where an operator says that this person is; return where the person was seen last."""

@@ -25,7 +25,6 @@ from edge_app.presence.portals import doorkeepers, watched_zones
 from edge_app.presence.rounds import Rounds
 from edge_app.presence.sights import VISIBLE_NS, Sights
 from edge_app.presence.store import Kept
-from edge_app.presence.strangers import DOUBT_SHARE
 from edge_app.presence.twice import Twice
 from edge_app.presence.uniqueness import Uniqueness
 from edge_app.presence.watch import Watch
@@ -214,7 +213,9 @@ class Muster:
 
     def camera(self, state: CameraState, *, now_ns: int) -> tuple[Event, ...]:
         """Take a camera's state; return an event if it went blind or sees again."""
-        return self._cameras.take(state, now_ns=now_ns)
+        made = self._cameras.take(state, now_ns=now_ns)
+        self.changes += len(made)
+        return made
 
     def cards(self, readings: Iterable[CardReading], *, now_ns: int) -> None:
         """Take one message's readings of positioning cards; none says that the line is alive."""
@@ -341,15 +342,17 @@ class Muster:
             zone, identity.camera, identity.track, first_ns, now_ns, identity.score, through=through
         ).after(known)
         who: dict[str, Any] = {}
+        visible = self._sights.is_visible
         if identity.decision is Decision.UNDECIDED:
             if not (identity.final and portal is not None and self._sights.is_surely_somebody(key)):
                 return
             # somebody went in or out: nobody knows who
-            before = None if zone is None else self._stranger(identity, place)
+            before = None if zone is None else self._ledger.claim_by_nobody(identity, place, visible=visible)
         elif identity.person_ref is None:
             if not self._sights.is_somebody(key):
                 return
-            before, who = self._stranger(identity, place), {"previous": withdrawn}
+            before = self._ledger.claim_by_nobody(identity, place, visible=visible)
+            who = {"previous": withdrawn}
         else:
             before = self._ledger.claim(identity.person_ref, place, look=identity.template)
             who = {"person_ref": identity.person_ref}
@@ -363,18 +366,6 @@ class Muster:
         if news:
             where = zone or news.get("previous_zone")
             yield self._presence(key, now_ns, where, {**who, "portal": portal, **news})
-
-    def _stranger(self, identity: Identity, place: Place) -> Place | None:
-        doubt = DOUBT_SHARE * (1.0 - identity.threshold)
-        _, before = self._ledger.strangers.take(
-            (identity.camera, identity.track),
-            place,
-            template=identity.template,
-            same_from=identity.threshold,
-            visible=self._sights.is_visible,
-            maybe_registered=identity.score is not None and identity.score >= identity.threshold - doubt,
-        )
-        return before
 
     def _presence(self, key: TrackKey, now_ns: int, zone: str | None, data: dict[str, Any]) -> Event:
         fields = {"track": key[1], **data, **events.counts(self._total())}

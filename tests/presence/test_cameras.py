@@ -57,6 +57,16 @@ def test_first_picture_after_a_restart_is_no_all_clear() -> None:
     assert [None] == since(muster, 100)
 
 
+def test_that_a_camera_went_blind_is_written_at_once() -> None:
+    """A kill a second later forgets it not."""
+    muster = Muster(zones=ZONES)
+    before = muster.changes
+    muster.camera(SEES, now_ns=10 * S)
+    assert before == muster.changes
+    muster.camera(blind(20), now_ns=30 * S)
+    assert before < muster.changes
+
+
 def test_camera_that_sees_after_a_restart_is_believed_after_its_time() -> None:
     """Blind after four seconds, and five to be sure; what it said meanwhile counts, its last word."""
     muster = restarted()
