@@ -158,7 +158,8 @@ class Muster:
                 made += self.identity(held)[1:]  # its sighting has been told
             if said is None or not said.decided:
                 continue
-            made += self._seen_again(key, said, frame.mono_ns)
+            zone = crossings[0].before if crossings else doors.zone_of(tracked.track)
+            made += self._seen_again(key, said, zone, frame.mono_ns)
             for crossing in crossings:
                 made += self._crossed(key, said, crossing, first=first)
                 first = False
@@ -190,15 +191,15 @@ class Muster:
             made += self._withdraw(identity, before)
             made += self._enter(identity, withdrawn, known=known)
         else:
-            made += self._seen_again(key, now, identity.mono_ns)
+            made += self._seen_again(key, now, where, identity.mono_ns)
         return tuple(made)
 
     def still_there(self, camera: str, track: str, now_ns: int) -> tuple[Event, ...]:
         """Note that a track whose decision stands is seen at `now_ns`; return an event if that is news."""
-        said = self._sights.said((camera, track))
-        return (
-            () if said is None or not said.decided else tuple(self._seen_again((camera, track), said, now_ns))
-        )
+        said, zone = self._sights.said((camera, track)), self._doors[camera].zone_of(track)
+        if said is None or not said.decided:
+            return ()
+        return tuple(self._seen_again((camera, track), said, zone, now_ns))
 
     def ended(self, camera: str, track: str) -> None:
         """Take note that a track has ended; its last word was said before."""
@@ -274,15 +275,18 @@ class Muster:
             blind=self._cameras.blind(),
         )
 
-    def _seen_again(self, key: TrackKey, said: Said, now_ns: int) -> Iterator[Event]:
-        """Note that a track is seen at `now_ns`; yield the event if its person was elsewhere meanwhile.
+    def _seen_again(self, key: TrackKey, said: Said, zone: str | None, now_ns: int) -> Iterator[Event]:
+        """Note that a track is seen in `zone`; yield the event if its person was elsewhere meanwhile.
 
         While two tracks are one person, they are where they were named last.
         """
-        ref, zone = said.person_ref, self._doors[key[0]].zone_of(key[1])
+        ref = said.person_ref
         before = None if ref is None else self._ledger.place_of(ref)
-        track = None if before is None else (before.camera, before.track)
-        if ref is None or before is None or track is None or track == key or before.zone == zone:
+        if ref is None or before is None:
+            self._ledger.still_there(ref, key, now_ns)
+            return
+        track = (before.camera, before.track)
+        if track == key or (before.zone == zone and self._ledger.claim_of(ref, key) is not None):
             self._ledger.still_there(ref, key, now_ns)
             return
         if self._sights.bears(track, ref) and now_ns - before.last_seen_ns <= VISIBLE_NS:

@@ -87,6 +87,33 @@ def test_zone_changes_with_an_event_when_the_other_track_is_gone(scene: Scene) -
     assert ["moved"] == [e.data["change"] for e in scene.go(1, cam1="t1") if e.kind == "presence"]
 
 
+def test_older_track_that_goes_through_a_gate_is_the_person_first() -> None:
+    """Seen in the shaft meanwhile; then in the drift again, and out: an event each, in that order."""
+    gate = Portal(name="gate", zone="drift", beyond=None, line=SHAFT.line, inside=(0.9, 0.5))
+    scene = Scene(Muster(zones=ZONES, portals={"cam1": [gate]}))
+    scene.name("cam1", "t1")
+    scene.name("cam2", "t2")
+    made = scene.muster.see(frame(20, t1=0.2))
+    assert [("moved", "shaft", "drift"), ("left", "drift", "drift")] == [
+        (e.data["change"], e.data["previous_zone"], e.zone) for e in made
+    ]
+    assert () == scene.muster.snapshot(20 * S).people
+
+
+def test_track_that_the_ledger_has_forgotten_keeps_its_person_present(scene: Scene) -> None:
+    """Many newer tracks have been this person elsewhere; the old one is in the picture still."""
+    scene.name("cam1", "t0")
+    for number in range(1, 7):
+        scene.name("cam2", f"t{number}")
+        scene.go(1, cam1="t0", cam2=f"t{number}")
+        scene.muster.ended("cam2", f"t{number}")
+    scene.name("cam3", "t9")
+    scene.muster.ended("cam3", "t9")
+    scene.go(30, cam1="t0")
+    (person,) = scene.muster.snapshot(int(scene.at * S)).people
+    assert ("drift", int(scene.at * S)) == (person.zone, person.last_seen_ns)
+
+
 def test_somebody_who_walks_from_camera_to_camera_is_one(scene: Scene) -> None:
     """In both pictures for a second: no alarm, no doubt, one event."""
     scene.name("cam1", "t1")
