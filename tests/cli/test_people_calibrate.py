@@ -91,6 +91,38 @@ def test_calibrating_never_goes_below_the_model_s_threshold_unasked(
     assert said["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
 
 
+def test_registered_people_in_the_cohort_are_told(
+    config: Path, tmp_path: Path, demo_photos: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of the mine's own pictures has them; and what the thresholds cost is told, too."""
+    words = ["people", "add", "--ref", "C-1", "--name", "C-1", str(demo_photos["obama2"])]
+    assert 0 == main([*words, "--config", str(config)])
+    model, own, path = load_manifest(MODEL).sha256, tmp_path / "own.npz", tmp_path / "cohort.npz"
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(demo_photos["obama"], folder)
+    assert 0 == main(
+        ["people", "cohort", "--photos", str(folder), "--out", str(own), "--config", str(config)]
+    )
+    strangers(path, model=model)
+    vectors = [cohort.load(one, model_sha256=model).vectors for one in (path, own)]
+    cohort.save(path, cohort.Cohort(np.concatenate(vectors), model, PREPROCESS_SHA256))
+    capsys.readouterr()
+    words = ["people", "calibrate", "--cohort", str(path), "--far", "0.01", "--config", str(config)]
+    assert 0 == main(words)
+    said = capsys.readouterr().out
+    assert "left out 1 of the cohort, as alike to registered people as their own photos: C-1 (0." in said
+    assert "1 of 1 people would be named by their own photos\n" in said
+    assert "1 people have one photo" in said
+    assert 0 == main([*words, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (["C-1"], 400, 1) == (
+        [one["person_ref"] for one in told["left_out"]],
+        told["strangers"],
+        told["single_photo"],
+    )
+
+
 def test_a_cohort_of_another_model_is_refused(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,12 +159,100 @@ def test_what_cannot_be_calibrated_is_refused(
         calibrate(snapshot, strangers, far=far, floor=0.0)
 
 
+def several(
+    count: int, *, seed: int, photos: int = 3, apart: float = 0.07
+) -> tuple[GallerySnapshot, npt.NDArray[np.float32]]:
+    """Return a register of several photos each, and a passage of each person: as many others, pooled."""
+    rng = np.random.default_rng(seed)
+    middles = people(count, seed=seed)[:, None, :]
+    all_photos = middles + apart * rng.normal(size=(count, 2 * photos, DIM))
+    all_photos = (all_photos / np.linalg.norm(all_photos, axis=2, keepdims=True)).astype(np.float32)
+    refs = tuple(f"p{number:04d}" for number in range(count))
+    owners = np.repeat(np.arange(count), photos).astype(np.intp)
+    vectors = all_photos[:, :photos].reshape(-1, DIM)
+    passages = np.stack([pooled(list(own[photos:])) for own in all_photos])
+    return GallerySnapshot("g", 1, refs, vectors, owners, MODEL, PREPROCESS), passages
+
+
+def test_registered_people_in_the_cohort_are_left_out_and_named() -> None:
+    """Two of them pushed every threshold to 1: nobody was ever named again, and nothing was said."""
+    snapshot, passages = several(6, seed=1)
+    strangers = people(60, seed=2)
+    alone = calibrate(snapshot, strangers, far=0.01, floor=0.3)
+    mixed = np.concatenate([strangers, passages[:1], passages[2:3]])
+    found = calibrate(snapshot, mixed, far=0.01, floor=0.3)
+    assert {"p0000", "p0002"} == {ref for ref, _ in found.left_out}
+    assert (alone.threshold, 60) == (found.threshold, found.cohort)
+    assert () == alone.left_out
+
+
+@pytest.mark.parametrize("count", [6, 100])
+def test_no_stranger_is_left_out(count: int) -> None:
+    """Also not in a large cohort: the promised rate would not hold."""
+    snapshot, _ = several(count, seed=1)
+    assert () == calibrate(snapshot, people(20_000, seed=2), far=0.001, floor=-1.0).left_out
+
+
+def test_cohort_of_registered_people_is_none() -> None:
+    """A quarter of it and more: somebody gave the wrong folder."""
+    snapshot, passages = several(40, seed=1)
+    with pytest.raises(GalleryError, match=r"40 of 100 in the cohort .* and 30 more"):
+        calibrate(snapshot, np.concatenate([people(60, seed=2), passages]), far=0.01, floor=0.3)
+
+
+def test_thresholds_at_which_hardly_anybody_is_named_are_refused_unless_asked_for() -> None:
+    """Strangers who are all like everybody; the operator's old thresholds stay."""
+    snapshot, _ = several(6, seed=1, apart=0.3)
+    near = snapshot.vectors[0] + 0.12 * np.random.default_rng(3).normal(size=(30, DIM))
+    near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    one_photo = register(snapshot.vectors[::3])
+    mixed = np.concatenate([people(600, seed=2), near])
+    with pytest.raises(GalleryError, match=r"only 0 people .* of 6 before; the most alike resemble p0000"):
+        calibrate(one_photo, mixed, far=0.01, floor=0.3)
+    assert calibrate(one_photo, mixed, far=0.01, floor=0.3, allow_unnamed=True).threshold > 0.8
+
+
+def test_people_whose_own_photos_are_too_unlike_are_named() -> None:
+    """They would not be found out otherwise; of one photo nothing can be said."""
+    snapshot, _ = several(5, seed=1)
+    unlike = people(3, seed=9)
+    vectors = np.concatenate([snapshot.vectors, unlike])
+    owners = np.append(snapshot.owners, [5, 5, 6]).astype(np.intp)
+    refs = (*snapshot.refs, "unlike", "single")
+    mixed = GallerySnapshot("g", 1, refs, vectors, owners, MODEL, PREPROCESS)
+    found = calibrate(mixed, people(200, seed=2), far=0.01, floor=0.3)
+    assert (("unlike",), 1) == (found.unnamed, found.single)
+
+
+@pytest.mark.parametrize(
+    ("strangers", "far", "least"),
+    [
+        (60, 1e-9, "--far 0.0017 or more, or make a cohort of 100,000,000"),
+        (60, 0.0016, "0.0017"),
+        (99, 1e-3, "0.0011"),
+    ],
+)
+def test_rate_that_the_cohort_cannot_carry_is_refused_with_what_it_can(
+    strangers: int, far: float, least: str
+) -> None:
+    """A tail of six strangers says nothing about one in a thousand million."""
+    snapshot = register(people(6, seed=1))
+    with pytest.raises(GalleryError, match="say nothing about a rate of") as caught:
+        calibrate(snapshot, people(strangers, seed=2), far=far, floor=-1.0)
+    assert least in caught.value.fix
+    assert calibrate(snapshot, people(strangers, seed=2), far=0.0017, floor=-1.0).continued
+
+
 def test_file_holds_what_was_found(tmp_path: Path) -> None:
     """Nothing there is no calibration; damaged is an error with its fix."""
     path = tmp_path / "people.db.calibration.json"
     assert load(path) is None
-    found = calibrate(register(people(5, seed=1, twins=1)), people(500, seed=2), far=0.1, floor=0.1)
+    snapshot, passages = several(5, seed=1)
+    found = calibrate(
+        snapshot, np.concatenate([people(100, seed=2), passages]), far=0.1, floor=0.1, allow_unnamed=True
+    )
     save(path, found)
+    assert found.left_out
     assert found == load(path)
     for content in (b"", b"[]", b"{", b'{"v": 2}', json.dumps({"v": 1, "alike": [], "people": {}}).encode()):
         path.write_bytes(content)
