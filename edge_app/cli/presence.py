@@ -1,16 +1,14 @@
 """``dsr-edge presence``: who is where, and the operator's corrections of the count.
 
-The daemon owns the count. ``show`` reads the file in which it keeps it (at most ten seconds old while
-it runs); ``correct`` and ``muster`` leave a request beside that file, which the daemon takes within a
-second, or when it starts.
+The daemon owns the count. ``show`` reads the file in which it keeps it (`presence_show`); ``correct`` and
+``muster`` leave a request beside that file, which the daemon takes within a second, or when it starts.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edge_app.cli.parsers import add_config_option
 from edge_app.errors import ConfigError
@@ -22,10 +20,8 @@ if TYPE_CHECKING:
     from edge_app.cli.parsers import SubParsers
     from edge_app.config import Config
     from edge_app.presence.corrections import Correction, What
-    from edge_app.presence.place import Place
 
 _POLL_S: Final = 0.05
-_NS_PER_MS: Final = 1_000_000
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -57,33 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge_app.clock import SystemClock, boot_id
-    from edge_app.presence.store import LedgerFile
+    from edge_app.cli.presence_show import show
     from edge_app.wiring import load_config
 
-    path = load_config(args.config).presence.ledger
-    clock = SystemClock()
-    file = LedgerFile(path=path, boot=boot_id(), clock=clock)
-    kept = file.load(set_aside=False)
-    if file.problem is not None:
-        raise ConfigError(f"{path} cannot be read: {file.problem}", fix="start the daemon: it sets it aside")
-    now = clock.mono_ns()
-    inside = [_row(ref, place, now) for ref, place in kept.people if place.zone is not None]
-    outside = [_row(ref, place, now) for ref, place in kept.people if place.zone is None]
-    strangers = [_row(None, place, now) for place in kept.strangers]
-    if args.json:
-        print(json.dumps({"people": inside, "unknown": strangers, "left": outside}, indent=2))
-        return 0
-    for row in (*inside, *strangers):
-        left = row["perhaps_left_ms"]
-        note = "" if left is None else f", perhaps left {_age(left)} ago"
-        print(f"{row['person_ref'] or '(unknown)':32} {row['zone']:20} seen {_age(row['age_ms'])} ago{note}")
-    for row in outside:
-        print(f"{row['person_ref']:32} {'(left)':20} seen {_age(row['age_ms'])} ago")
-    perhaps = sum(row["perhaps_left_ms"] is not None for row in inside)
-    note = f" ({perhaps} of them perhaps left)" if perhaps else ""
-    print(f"{len(inside)} registered people{note} and {len(strangers)} unknown inside, {len(outside)} left")
-    return 0
+    return show(load_config(args.config), as_json=args.json)
 
 
 def _correct(args: argparse.Namespace) -> int:
@@ -155,21 +128,3 @@ def _zones(config: Config) -> set[str]:
     zones = {zone.name for zone in config.zones} | {camera.zone for camera in config.cameras}
     portals = [portal for camera in config.cameras for portal in camera.portals]
     return zones | {zone for portal in portals for zone in (portal.zone, portal.beyond) if zone}
-
-
-def _row(ref: str | None, place: Place, now_ns: int) -> dict[str, Any]:
-    left_ns = place.perhaps_left_ns
-    return {
-        "person_ref": ref,
-        "zone": place.zone,
-        "camera": place.camera,
-        "age_ms": max(0, now_ns - place.last_seen_ns) // _NS_PER_MS,
-        "dwell_ms": max(0, now_ns - place.since) // _NS_PER_MS,
-        "perhaps_left_ms": None if left_ns is None else max(0, now_ns - left_ns) // _NS_PER_MS,
-    }
-
-
-def _age(ms: int) -> str:
-    minutes, seconds = divmod(ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_app.cli.main import main
 from edge_app.clock import SystemClock, boot_id
+from edge_app.delivery.database import open_database
+from edge_app.delivery.lock import OutboxLock
 from edge_app.presence.place import Place
 from edge_app.presence.store import Kept, LedgerFile
+from tests.clocks import NOW_MS, StoppedClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,12 +34,108 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_box_that_never_ran_has_nobody(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No ledger is no error."""
+def keep(config: Path, *people: tuple[str, Place], strangers: tuple[Place, ...] = (), ago_s: int = 0) -> Path:
+    """Write a ledger with `people`, `ago_s` ago; return its file."""
+    clock = StoppedClock()
+    clock.now_ns = SystemClock().mono_ns() - ago_s * 1_000_000_000
+    path = config.parent / "state" / "presence.json"
+    assert LedgerFile(path=path, boot=boot_id(), clock=clock).save(Kept(people=people, strangers=strangers))
+    return path
+
+
+def at(zone: str | None, *, through: bool = False) -> Place:
+    """Return where somebody is, seen now."""
+    now = SystemClock().mono_ns()
+    return Place(zone, "cam", "t1", now, now, 0.7, through=through)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_box_that_never_ran_does_not_look_empty(
+    config: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """At three in the morning "0 inside" is an answer; that nobody has looked is another."""
+    assert 2 == main(["presence", "show", *words, "--config", str(config)])
+    said = capsys.readouterr()
+    assert "" == said.out
+    assert "the daemon has not run here yet, and who is inside is not known" in said.err
+
+
+def test_ledger_of_a_daemon_that_is_down_says_so_with_its_age(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is inside, and of when that is."""
+    keep(config, ("C-1", at("portal")), strangers=(at("portal"), at("heading", through=True)), ago_s=724)
     assert 0 == main(["presence", "show", "--config", str(config)])
-    assert "0 registered people and 0 unknown inside, 0 left\n" == capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "THE DAEMON DOES NOT RUN: this was so 0:12:0" in said
+    assert "ago (2025-06-15 15:06:40 UTC by its clock)" in said
+    assert "headcount 3, 1 to 3;" in said
+    assert "which cameras see is not known" in said
     assert 0 == main(["presence", "show", "--json", "--config", str(config)])
-    assert {"people": [], "unknown": [], "left": []} == json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)
+    assert (False, NOW_MS, None) == (told["daemon"], told["as_of_ms"], told["cameras"])
+    assert 724_000 <= told["age_ms"] < 800_000
+
+
+def test_ledger_of_a_daemon_that_runs_is_as_old_as_it_is(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A few seconds; older, something is wrong, and is said."""
+    keep(config)
+    lock = OutboxLock(config.parent / "state" / "outbox.db")
+    assert 0 == main(["presence", "show", "--config", str(config)])
+    assert "\nas of 0:00:0" in capsys.readouterr().out
+    keep(config, ago_s=60)
+    assert 0 == main(["presence", "show", "--config", str(config)])
+    assert "THE LEDGER IS OLD: this was so 0:01:0" in capsys.readouterr().out
+    lock.release()
+
+
+def test_cameras_that_do_not_see_stand_beside_the_count(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a blind camera's zone the count says nothing."""
+    keep(config)
+    alarms = [
+        ("camera_blind", "east", {"id": "camera_blind.east"}, "covered"),
+        ("alarm", "west", {"id": "camera_moved.west"}, "camera_moved"),
+        ("alarm", "east", {"id": "overtime.C-1"}, "overtime"),
+    ]
+    database = open_database(config.parent / "state" / "outbox.db", max_mb=4)
+    since = SystemClock().mono_ns() - 300 * 1_000_000_000
+    for number, (kind, camera, alarm, reason) in enumerate(alarms):
+        body = {"kind": kind, "camera": camera, "reason": reason, "boot": boot_id(), "wall_ms": None}
+        body["alarm"] = {**alarm, "state": "active", "since_ns": since}
+        row = (alarm["id"], number, json.dumps(body).encode())
+        database.execute("INSERT INTO alarm (id, seq, body) VALUES (?, ?, ?)", row)
+    database.close()
+    assert 0 == main(["presence", "show", "--config", str(config)])
+    said = capsys.readouterr().out
+    assert "camera east DOES NOT SEE for 0:05:0" in said
+    assert ": covered\ncamera west sees badly for 0:05:0" in said
+    assert "overtime" not in said
+
+
+def test_ledger_that_may_not_be_read_names_the_user_who_may(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no reason to start a daemon."""
+    path = keep(config)
+    opened = type(path).open
+
+    def refuse(self: Path, *args: Any, **more: Any) -> Any:
+        if self.name == "presence.json":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **more)
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    assert 2 == main(["presence", "show", "--config", str(config)])
+    said = capsys.readouterr().err
+    assert "run it as the user whom it belongs to: sudo -u" in said
+    monkeypatch.undo()
+    path.write_text("{", encoding="utf-8")
+    assert 2 == main(["presence", "show", "--config", str(config)])
+    assert "it sets it aside" in capsys.readouterr().err
 
 
 def test_who_has_perhaps_left_is_shown_as_such(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
