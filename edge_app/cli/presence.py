@@ -6,6 +6,7 @@ The daemon owns the count. ``show`` reads the file in which it keeps it (`presen
 
 from __future__ import annotations
 
+import difflib
 import getpass
 import time
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_app.presence.corrections import Correction, What
 
 _POLL_S: Final = 0.05
+_MOST_SHOWN: Final = 20
 
 
 def add_parser(subparsers: SubParsers) -> None:
@@ -36,6 +38,9 @@ def add_parser(subparsers: SubParsers) -> None:
     correct.add_argument("--zone", help="where they are; with --forget-strangers: only there")
     correct.add_argument("--left", action="store_true", help="they are outside")
     correct.add_argument("--forget-strangers", action="store_true", help="count no unknown people")
+    correct.add_argument(
+        "--not-registered", action="store_true", help="with --zone: also a reference that nobody has"
+    )
     correct.add_argument("--by", help="who says so (default: the user's name); stands in the event")
     correct.set_defaults(run=_correct)
     actions.add_parser("muster", help="let the daemon tell now who is where").set_defaults(run=_muster)
@@ -75,7 +80,49 @@ def _correct(args: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise ConfigError(str(error), fix="see `dsr-edge presence correct --help`") from error
+    if request.what == "inside" and not args.not_registered:
+        _must_be_registered(config, args.ref)
+    elif request.what == "left":
+        _must_be_inside(config, args.ref)
     return _ask(config, request, args.timeout)
+
+
+def _must_be_registered(config: Config, ref: str) -> None:
+    """Refuse a reference that nobody has: a typing error would be a ghost who counts."""
+    from edge_app.identity.gallery import Gallery
+
+    path = config.gallery.path
+    known = [person.ref for person in Gallery(path=path).people()] if path.exists() else []
+    if ref not in known:
+        raise ConfigError(
+            f"nobody is registered as {ref!r:.40} (registered: {len(known)}{_near(ref, known)})",
+            fix="see `dsr-edge people list`; --not-registered puts the reference in all the same",
+        )
+
+
+def _must_be_inside(config: Config, ref: str) -> None:
+    """Refuse somebody who is not inside by the ledger; where there is none to read, nothing is refused."""
+    from edge_app.cli.presence_show import read_ledger
+    from edge_app.clock import SystemClock, boot_id
+
+    try:
+        kept = read_ledger(config, boot=boot_id(), clock=SystemClock())
+    except ConfigError:
+        return
+    inside = [who for who, place in kept.people if place.zone is not None]
+    if ref not in inside:
+        out = "has left already" if ref in dict(kept.people) else "is not in the ledger"
+        shown = ", ".join(inside[:_MOST_SHOWN]) or "nobody"
+        more = f" and {len(inside) - _MOST_SHOWN} more" if len(inside) > _MOST_SHOWN else ""
+        raise ConfigError(
+            f"{ref} {out}; inside are: {shown}{more}{_near(ref, inside)}",
+            fix="give one of these; whoever came in a moment ago is there in ten seconds",
+        )
+
+
+def _near(ref: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(ref, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _muster(args: argparse.Namespace) -> int:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from edge_app.cli.main import main
 from edge_app.clock import SystemClock, boot_id
 from edge_app.delivery.database import open_database
 from edge_app.delivery.lock import OutboxLock
+from edge_app.identity.gallery import Gallery
+from edge_app.identity.people import NewPhoto
 from edge_app.presence.place import Place
 from edge_app.presence.store import Kept, LedgerFile
+from edge_app.records import Embedding, Quality
 from tests.clocks import NOW_MS, StoppedClock
 
 if TYPE_CHECKING:
@@ -188,3 +192,55 @@ def test_without_a_daemon_the_request_waits(config: Path, capsys: pytest.Capture
     (waiting,) = folder.iterdir()
     kept = json.loads(waiting.read_text(encoding="utf-8"))
     assert ("left", "C-1", "control room") == (kept["what"], kept["person_ref"], kept["by"])
+
+
+def waiting(config: Path) -> list[str]:
+    """Return who the corrections that wait are about."""
+    folder = config.parent / "state" / "presence.json.corrections"
+    files = sorted(folder.glob("*.json"))
+    return [json.loads(path.read_text(encoding="utf-8"))["person_ref"] for path in files]
+
+
+def test_a_reference_that_nobody_has_is_no_ghost(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """40071 for 40017 put two people inside, of whom one did not exist and counted for a day."""
+    words = ["presence", "correct", "--zone", "heading", "--config", str(config), "--ref"]
+    assert 2 == main([*words, "40071"])
+    assert "nobody is registered as '40071' (registered: 0)" in capsys.readouterr().err
+    quality = Quality(
+        face_px=90.0,
+        sharpness=200.0,
+        brightness=110.0,
+        contrast=50.0,
+        yaw=0.0,
+        pitch=0.0,
+        roll=0.0,
+        score=0.8,
+    )
+    look = Embedding(np.eye(1, 128, dtype=np.float32)[0], "a" * 64, "b" * 64)
+    photo = NewPhoto("a.jpg", "c" * 64, quality, look, None)
+    (config.parent / "state").mkdir(exist_ok=True)
+    gallery = Gallery(path=config.parent / "state" / "people.db")
+    gallery.create()
+    gallery.add(ref="40017", name="A", photos=[photo])
+    assert 2 == main([*words, "40071"])
+    assert "(registered: 1; did you mean 40017?)" in capsys.readouterr().err
+    assert [] == waiting(config)
+    assert 1 == main([*words, "40017"])
+    assert 1 == main([*words, "VISITOR-1", "--not-registered"])
+    assert ["40017", "VISITOR-1"] == waiting(config)
+
+
+def test_who_is_not_inside_cannot_leave(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one who was meant would stay in the muster; who is inside is said."""
+    people = [(f"4{number:04d}", at("portal")) for number in range(30)]
+    keep(config, ("OUT-1", at(None)), *people)
+    words = ["presence", "correct", "--left", "--config", str(config), "--ref"]
+    assert 2 == main([*words, "40710"])
+    said = capsys.readouterr().err
+    assert "40710 is not in the ledger; inside are: 40000, 40001, " in said
+    assert ", 40019 and 10 more; did you mean 40010?" in said
+    assert 2 == main([*words, "OUT-1"])
+    assert "OUT-1 has left already" in capsys.readouterr().err
+    assert [] == waiting(config)
+    assert 1 == main([*words, "40017"])
+    assert ["40017"] == waiting(config)

@@ -27,9 +27,8 @@ def test_correction_survives_a_kill_and_the_muster_is_told_on_demand(
     rig.watch(clip, fps=10, loop=True)
     daemon = rig.start()
     listener.wait_for(lambda: listener.of("box_start"))
-    done = rig.cli(
-        "presence", "correct", "--ref", "CARD-9", "--zone", "z1", "--by", "desk", "--timeout", "20"
-    )
+    words = ["--ref", "CARD-9", "--not-registered", "--zone", "z1", "--by", "desk", "--timeout", "20"]
+    done = rig.cli("presence", "correct", *words)
     assert (0, "done\n") == (done.returncode, done.stdout), done.stderr
     listener.wait_for(lambda: listener.of("presence_set"))
     told = listener.of("presence_set")[0]
@@ -49,7 +48,7 @@ def test_correction_survives_a_kill_and_the_muster_is_told_on_demand(
 def test_correction_waits_for_a_daemon_that_does_not_run(rig: BoxRig, listener: Listener, clip: Path) -> None:
     """It is done when the daemon starts; one that makes no sense is refused at once."""
     rig.watch(clip, fps=10)
-    asked = rig.cli("presence", "correct", "--ref", "CARD-9", "--zone", "z1")
+    asked = rig.cli("presence", "correct", "--ref", "CARD-9", "--not-registered", "--zone", "z1")
     assert (1, True) == (asked.returncode, "when it starts" in asked.stdout)
     for words in (["--ref", "CARD-9"], ["--zone", "z1"], ["--ref", "CARD-9", "--zone", "nowhere"], []):
         refused = rig.cli("presence", "correct", *words)
