@@ -36,7 +36,11 @@ def clip_sheet(clips: Path, out: Path, *, boxes: bool) -> Path:
     rows = [_row(shot, boxes=boxes) for shot in shots if list(shot.glob("*.mp4"))]
     if not rows:
         raise ConfigError(f"{clips} holds no clips", fix="make some with `dsr-field make`")
-    if not cv2.imwrite(str(out), np.vstack(rows)):
+    try:
+        written = cv2.imwrite(str(out), np.vstack(rows))
+    except cv2.error:  # a suffix that it does not know
+        written = False
+    if not written:
         raise ConfigError(f"{out} cannot be written", fix="give a .png file in a folder you may write")
     return out
 

@@ -275,3 +275,6 @@ def test_the_contact_sheet_shows_every_shot(tmp_path: Path, people: People) -> N
     assert 0.0005 < float((cv2.absdiff(plain, boxed).max(axis=2) > 60).mean()) < 0.05
     with pytest.raises(ConfigError, match="holds no clips"):
         clip_sheet(tmp_path / "a", tmp_path / "none.png", boxes=False)
+    for name in ("sheet.docx", "sheet", "none/sheet.png"):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            clip_sheet(tmp_path, tmp_path / name, boxes=False)
