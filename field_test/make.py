@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from edge_app.errors import ConfigError
+from edge_app.errors import ConfigError, PhotoError
 from field_test import film
 from field_test.people import gather, write_registration
 from field_test.traffic import plan
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from field_test.film import Ash
-    from field_test.people import Collection
+    from field_test.people import Collection, People
     from field_test.scenario import Scenario
+
+#: What was asked for, in the folder of the clips.
+NOTE: Final = "scenario.json"
 
 
 def make(
@@ -36,13 +39,14 @@ def make(
     """Write a scenario's clips into `out`.
 
     Raises:
-        ConfigError: `out` holds another scenario.
+        ConfigError: `out` holds another scenario, or is no folder.
         PhotoError: the collection has too few people.
         OSError: it cannot be written.
     """
     asked: dict[str, object] = {"collection": collection, "scenario": scenario.model_dump(mode="json")}
+    _must_be_free(out, asked)
+    people = _people(scenario, collection, data)
     _claim(out, asked)
-    people = gather(collection, scenario.people, seed=scenario.seed, data=data)
     write_registration(people.registered, out / "registration")
     ash = _ash(scenario, data)
     for shot in scenario.shots:
@@ -65,15 +69,39 @@ def make(
         say(f"{shot.name}: {len(walks)} passages, {frames} frames in {spent:.0f} s ({pace})")
 
 
+def _people(scenario: Scenario, collection: Collection, data: Path | None) -> People:
+    try:
+        return gather(collection, scenario.people, seed=scenario.seed, data=data)
+    except PhotoError as error:
+        if collection != "public":
+            raise
+        raise PhotoError(
+            error.what,
+            fix="give --people development, which needs the research sets, or ask for fewer in the scenario,"
+            " under people",
+        ) from error
+
+
+def _must_be_free(out: Path, asked: dict[str, object]) -> None:
+    """Refuse a folder with anything else in it; one in which nothing was made yet is free."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is no folder", fix="give a folder with --out, new or begun before")
+    found = {path.name for path in out.iterdir()} if out.exists() else set()
+    if not found <= {NOTE} and _asked_before(out) != asked:
+        holds = "holds another scenario's clips" if NOTE in found else "is not empty and holds no scenario"
+        raise ConfigError(f"{out} {holds}", fix="give another folder with --out")
+
+
+def _asked_before(out: Path) -> object:
+    try:
+        return json.loads((out / NOTE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a note that was cut short is nobody's
+        return None
+
+
 def _claim(out: Path, asked: dict[str, object]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    note = out / "scenario.json"
-    if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) != asked:
-            raise ConfigError(f"{out} holds another scenario's clips", fix="give another folder with --out")
-    elif any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no scenario", fix="give another folder with --out")
-    note.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+    (out / NOTE).write_text(json.dumps(asked, indent=1), encoding="utf-8")
 
 
 def _ash(scenario: Scenario, data: Path | None) -> Ash:

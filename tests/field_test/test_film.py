@@ -16,7 +16,7 @@ from field_test import film
 from field_test.clipsheet import clip_sheet
 from field_test.make import make
 from field_test.people import gather
-from field_test.scenario import Scenario
+from field_test.scenario import FOLDER, Scenario, load_scenario
 from field_test.traffic import plan
 from field_test.truth import read_truth
 
@@ -242,6 +242,30 @@ def test_a_folder_with_another_scenario_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine" / "letter").touch()
     with pytest.raises(ConfigError, match="not empty"):
         make(told, tmp_path / "mine", collection="public")
+
+
+def test_a_try_that_was_refused_does_not_block_its_folder(tmp_path: Path) -> None:
+    """Too few people: the fix names the other collection, and the next try may have the folder."""
+    many = scenario({"name": "a", "seconds": 0.5}, people={**PEOPLE, "registered": 5})
+    with pytest.raises(PhotoError, match="asked for are 5 and 2") as caught:
+        make(many, tmp_path / "clips", collection="public")
+    assert "--people development" in caught.value.fix
+    assert not (tmp_path / "clips").exists()
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "scenario.json").write_text("{}", encoding="utf-8")  # of such a try, before
+    make(scenario({"name": "a", "seconds": 0.5}), tmp_path / "clips", collection="public")
+    assert (tmp_path / "clips" / "a" / "made").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="is no folder"):
+        make(many, tmp_path / "file", collection="public")
+
+
+@pytest.mark.parametrize("name", ["smoke", "public", "empty"])
+def test_scenarios_for_the_demos_portraits_have_enough_of_them(name: str) -> None:
+    """What can be made without the research sets, as the documentation says."""
+    told = load_scenario(FOLDER / f"{name}.yaml")
+    people = gather("public", told.people, seed=told.seed)
+    assert (told.people.registered, told.people.strangers) == (len(people.registered), len(people.strangers))
 
 
 def test_who_comes_out_has_gone_in_and_no_more_are_inside_than_may(people: People) -> None:
