@@ -17,9 +17,9 @@ Spot = tuple[Share, Share]
 
 
 class Section(BaseModel):
-    """A mapping in the file: unknown keys are refused, values do not change once read."""
+    """A mapping in the file: unknown keys and infinite numbers are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 def refuse_twins(where: str, names: list[str]) -> None:

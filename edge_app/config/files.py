@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from edge_app.config.load import Problem
+from edge_app.config.document import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -90,6 +90,13 @@ def test_the_outboxs_three_bounds_are_those_of_the_file(tmp_path: Path) -> None:
     assert (7, 800, 2.5) == bounds(yaml.safe_dump(document))
 
 
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_numbers_without_an_end_are_refused(tmp_path: Path, number: str) -> None:
+    """YAML has them; a number of seconds that is none ends the daemon at its start."""
+    said = complaint(tmp_path, f"{MINIMAL}presence: {{muster_every_s: {number}}}\n")
+    assert "presence.muster_every_s (line 8): received" in said
+
+
 def test_all_mistakes_are_named_at_once_with_their_lines(tmp_path: Path) -> None:
     """Three mistakes take one round, not three."""
     text = MINIMAL.replace("site: mine-1", "site: mine 1") + "camras: 3\nrecogniser: {threshold: high}\n"
