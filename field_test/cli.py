@@ -16,10 +16,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from dsr_inception.errors import DataError
-from edge_app.errors import ConfigError, DsrError
+from edge_app.config.document import read_document
+from edge_app.errors import AccessError, ConfigError, DsrError
 from field_test.assets import AssetError
 from field_test.broker import BrokerError
 
@@ -35,7 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DsrError as error:
         print(f"dsr-field: {error}", file=sys.stderr)
         return error.exit_status
-    except (AssetError, BrokerError, DataError, OSError) as error:
+    except OSError as error:
+        if not error.filename:
+            print(f"dsr-field: {error}", file=sys.stderr)
+            return 3
+        refused = AccessError.of(error)
+        print(f"dsr-field: {refused}", file=sys.stderr)
+        return refused.exit_status
+    except (AssetError, BrokerError, DataError) as error:
         print(f"dsr-field: {error}", file=sys.stderr)
         return 3
 
@@ -120,13 +126,13 @@ def _sheet(args: argparse.Namespace) -> int:
 def _settings(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{path} cannot be used: {error}", fix="give sections of the box's configuration"
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
+    content = read_document(
+        path,
+        name="the part of a configuration",
+        path_fix="check the path",
+        example="write it like a box's configuration: section, then keys",
+    ).tree
+    if not all(isinstance(one, dict) for one in content.values()):
         raise ConfigError(
             f"{path} holds no sections", fix="write it like a box's configuration: section, then keys"
         )

@@ -20,7 +20,7 @@ from field_test.truth import Clip, FrameTruth, Passage, TrueFace, write_line
 from field_test.weather import Air, Weather
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -115,14 +115,18 @@ def _film_camera(
                 progress(index + 1, len(times))
 
 
+def end_of(shot: Shot, walks: Iterable[Walk]) -> float:
+    """Return how many seconds a shot has before a camera with `walks`."""
+    pause = shot.traffic.pause_s if shot.traffic else 2.0
+    return max([shot.seconds or 0.0, *(walk.end + pause for walk in walks)])
+
+
 def _times(
     shot: Shot, scenario: Scenario, walks: list[Walk], rng: np.random.Generator, drops: float
 ) -> Iterator[float]:
     """Yield the times of the frames that the camera gives: some are lost, and in quiet some are spared."""
-    pause = shot.traffic.pause_s if shot.traffic else 2.0
-    end = max([shot.seconds or 0.0, *(walk.end + pause for walk in walks)])
     last = -1e9
-    for index in range(round(end * scenario.fps)):
+    for index in range(round(end_of(shot, walks) * scenario.fps)):
         now = index / scenario.fps
         busy = any(walk.start - 0.5 <= now <= walk.end + 1.5 for walk in walks)
         quiet = not busy and shot.quiet_fps is not None and now - last < 1 / shot.quiet_fps - 1e-6

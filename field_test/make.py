@@ -17,13 +17,16 @@ from field_test.people import gather, write_registration
 from field_test.traffic import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from field_test.film import Ash
     from field_test.people import Collection, People
-    from field_test.scenario import Scenario
+    from field_test.scenario import Scenario, Shot
+    from field_test.traffic import Walk
 
+#: Seconds of work on a shot between two words about it.
+SAY_EVERY_S: Final = 30.0
 #: What was asked for, in the folder of the clips.
 NOTE: Final = "scenario.json"
 
@@ -46,6 +49,9 @@ def make(
     asked: dict[str, object] = {"collection": collection, "scenario": scenario.model_dump(mode="json")}
     _must_be_free(out, asked)
     people = _people(scenario, collection, data)
+    plans = {shot.name: plan(shot, scenario, people) for shot in scenario.shots}
+    for shot in scenario.shots:
+        _must_happen(shot, plans[shot.name])
     _claim(out, asked)
     write_registration(people.registered, out / "registration")
     ash = _ash(scenario, data)
@@ -54,12 +60,16 @@ def make(
         if (folder / "made").exists():
             say(f"{shot.name}: stands")
             continue
-        walks = plan(shot, scenario, people)
-        begun, frames = time.monotonic(), 0
+        walks = plans[shot.name]
+        begun = said = time.monotonic()
+        frames = 0
 
-        def count(_done: int, _all: int) -> None:
-            nonlocal frames
+        def count(done: int, of: int, name: str = shot.name) -> None:
+            nonlocal frames, said
             frames += 1
+            if time.monotonic() - said >= SAY_EVERY_S:
+                said = time.monotonic()
+                say(f"{name}: frame {done} of {of}")
 
         film.film(shot, scenario, walks, folder, ash=ash, progress=count)
         (folder / "shot.json").write_text(shot.model_dump_json(), encoding="utf-8")
@@ -67,6 +77,19 @@ def make(
         spent = time.monotonic() - begun
         pace = f"{frames / spent:.0f} a second"
         say(f"{shot.name}: {len(walks)} passages, {frames} frames in {spent:.0f} s ({pace})")
+
+
+def _must_happen(shot: Shot, walks: Sequence[Walk]) -> None:
+    """Refuse what would happen only after the end of every camera's clip: nobody would notice."""
+    end = max(
+        film.end_of(shot, [walk for walk in walks if walk.camera == camera.name]) for camera in shot.cameras
+    )
+    for key, event in (("resize", shot.resize), ("clock_jump", shot.clock_jump)):
+        if event is not None and event.at_s >= end:
+            raise ConfigError(
+                f"shot {shot.name}: {key} at {event.at_s:g} s comes after the shot's end at {end:.1f} s",
+                fix=f"give {key} an earlier at_s, or the shot more seconds",
+            )
 
 
 def _people(scenario: Scenario, collection: Collection, data: Path | None) -> People:

@@ -8,19 +8,32 @@ measures with are in ``field_test/scenarios/``.
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from edge_app.config.base import Name, Positive, Section, Share
+from edge_app.config.base import Name, Section, Share
+from edge_app.config.document import read_document
 from edge_app.errors import ConfigError
 from field_test.light import LAYOUTS
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
 LEVELS: Final = ("clean", "light", "heavy")
+#: Folders beside those of the shots: the photos that register people, and what `score` leaves.
+RESERVED: Final = ("registration", "run")
 Level = Literal["clean", "light", "heavy"]
+#: Seconds of a shot; ten hours are more than a day of rendering.
+Seconds = Annotated[float, Field(ge=0, le=36_000)]
+Moment = Annotated[float, Field(gt=0, le=36_000)]
+#: Metres a second; slower than a tenth is standing, and takes for ever to render.
+Speed = Annotated[float, Field(ge=0.1, le=10)]
+Metres = Annotated[float, Field(ge=0.3, le=50)]
+#: A picture's side.
+Pixels = Annotated[int, Field(ge=16, le=4096)]
+#: Seconds that a clock is set by: forty years, so that it shows no time before 1970.
+Jump = Annotated[float, Field(ge=-1.2e9, le=1.2e9)]
 
 
 class AirSpec(Section):
@@ -51,7 +64,9 @@ class CameraSpec(Section):
     @model_validator(mode="after")
     def _light_is_known(self) -> CameraSpec:
         if self.light not in LAYOUTS:
-            msg = f"there is no light {self.light!r}; known are {', '.join(sorted(LAYOUTS))}"
+            near = difflib.get_close_matches(self.light, LAYOUTS, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            msg = f"there is no light {self.light!r:.40}; {meant}known are {', '.join(sorted(LAYOUTS))}"
             raise ValueError(msg)
         return self
 
@@ -62,13 +77,20 @@ class Traffic(Section):
     registered: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="passages of each")
     strangers: Annotated[int, Field(ge=0, le=10000)] = Field(default=0, description="passages in all")
     at_once: Annotated[float, Field(gt=0, le=6)] = Field(default=2.0, description="people in the picture")
-    speed: tuple[Positive, Positive] = Field(default=(0.8, 1.5), description="metres a second, from and to")
+    speed: tuple[Speed, Speed] = Field(default=(0.8, 1.5), description="metres a second, from and to")
     turns: Share = Field(default=0.3, description="share that turns the head on the way")
     stops: Share = Field(default=0.15, description="share that stops on the way")
     crosses: Share = Field(default=0.2, description="share that changes the side")
     away: Share = Field(default=0.05, description="walkers-away for each passage: nobody's face")
     ash: tuple[Level, ...] = Field(default=LEVELS, min_length=1, description="levels, in turn")
-    pause_s: Annotated[float, Field(ge=0)] = Field(default=4.0, description="empty before and after")
+    pause_s: Annotated[float, Field(ge=0, le=600)] = Field(default=4.0, description="empty before and after")
+
+    @model_validator(mode="after")
+    def _speeds_rise(self) -> Traffic:
+        if self.speed[0] > self.speed[1]:
+            msg = f"speed goes from {self.speed[0]:g} to {self.speed[1]:g}; give the slower one first"
+            raise ValueError(msg)
+        return self
 
 
 class Comings(Section):
@@ -76,7 +98,7 @@ class Comings(Section):
 
     minutes: Annotated[float, Field(gt=0, le=600)] = 10.0
     at_most: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="people inside")
-    every_s: Annotated[float, Field(ge=3)] = Field(
+    every_s: Annotated[float, Field(ge=3, le=3600)] = Field(
         default=15.0, description="seconds between two, in the mean"
     )
     strangers: Annotated[int, Field(ge=0, le=1000)] = Field(default=2, description="of those who come and go")
@@ -87,14 +109,14 @@ class PassageSpec(Section):
     """One passage, written out: who, when, how."""
 
     who: Annotated[str, Field(pattern=r"^(registered|stranger):\d+$")]
-    start_s: Annotated[float, Field(ge=0)]
+    start_s: Seconds
     camera: Name | None = Field(default=None, description="null is the first")
-    speed: Positive = 1.1
-    far_m: Positive = 4.2
-    near_m: Positive = 1.5
+    speed: Speed = 1.1
+    far_m: Metres = 4.2
+    near_m: Metres = 1.5
     side_m: Annotated[float, Field(ge=-2, le=2)] = 0.2
     to_side_m: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    stops_s: Annotated[float, Field(ge=0)] = 0.0
+    stops_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     turns: bool = False
     away: bool = False
     ash: Level = "clean"
@@ -110,15 +132,15 @@ class PassageSpec(Section):
 class Resize(Section):
     """The camera changes its resolution while it runs: it then gives pictures of `size`."""
 
-    at_s: Positive
-    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
+    at_s: Moment
+    size: tuple[Pixels, Pixels]
 
 
 class ClockJump(Section):
     """The box's wall clock is set by `by_s` seconds at `at_s` of the shot."""
 
-    at_s: Positive
-    by_s: float
+    at_s: Moment
+    by_s: Jump
 
 
 class Shot(Section):
@@ -129,13 +151,18 @@ class Shot(Section):
     traffic: Traffic | None = None
     comings: Comings | None = None
     passages: tuple[PassageSpec, ...] = ()
-    seconds: Positive | None = Field(default=None, description="at least so long; null is as needed")
-    quiet_fps: Positive | None = Field(default=None, description="frames a second while nobody is there")
+    seconds: Seconds | None = Field(default=None, description="at least so long; null is as needed")
+    quiet_fps: Annotated[float, Field(ge=0.01, le=60)] | None = Field(
+        default=None, description="frames a second while nobody is there"
+    )
     resize: Resize | None = None
     clock_jump: ClockJump | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Shot:
+        if self.name in RESERVED:
+            msg = f"a shot cannot be called {self.name}: the folder of clips has another folder of that name"
+            raise ValueError(msg)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) < len(names):
             msg = f"two cameras have one name: {', '.join(names)}"
@@ -180,6 +207,9 @@ class Scenario(Section):
             raise ValueError(msg)
         have = {"registered": self.people.registered, "stranger": self.people.strangers}
         for shot in self.shots:
+            if not (shot.traffic or shot.comings or shot.passages) and (shot.seconds or 0) * self.fps < 1:
+                msg = f"shot {shot.name}: {shot.seconds} s at {self.fps:g} frames a second is no frame"
+                raise ValueError(msg)
             for one in shot.passages:
                 kind, number = one.who.split(":")
                 if int(number) >= have[kind]:
@@ -197,21 +227,14 @@ def load_scenario(path: Path) -> Scenario:
     Raises:
         ConfigError: it cannot be read, or something in it cannot be; each fault with its place.
     """
+    document = read_document(
+        path, name="the scenario", path_fix="check the path", example=f"start from one in {FOLDER}"
+    )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the scenario {path} cannot be read: {error}", fix="check the path") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{path} is no YAML: {error}", fix="correct it at the place that is named"
-        ) from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} is no scenario: its top is no mapping", fix=f"see {FOLDER} for some")
-    try:
-        return Scenario.model_validate(document)
+        return Scenario.model_validate(document.tree)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in error.errors()]
+        faults = "\n".join(f"  - {problem}" for problem in document.problems(error, Scenario))
         raise ConfigError(
-            f"the scenario {path} cannot be used:\n    " + "\n    ".join(faults),
-            fix="correct these keys; docs/field-test.md lists what there is",
-        ) from error
+            f"the scenario {path} cannot be used:\n{faults}",
+            fix="mend the keys named above; field_test/scenario.py lists every key with its range",
+        ) from None

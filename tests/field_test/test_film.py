@@ -260,6 +260,24 @@ def test_a_try_that_was_refused_does_not_block_its_folder(tmp_path: Path) -> Non
         make(many, tmp_path / "file", collection="public")
 
 
+@pytest.mark.parametrize(
+    "event", [{"resize": {"at_s": 1, "size": [320, 180]}}, {"clock_jump": {"at_s": 1, "by_s": 9}}]
+)
+def test_what_would_happen_after_the_end_is_refused(tmp_path: Path, event: dict[str, Any]) -> None:
+    """Silently, nothing would; the folder stays free."""
+    with pytest.raises(ConfigError, match=r"shot a: \w+ at 1 s comes after the shot's end at 0\.5 s"):
+        make(scenario({"name": "a", "seconds": 0.5, **event}), tmp_path / "clips", collection="public")
+    assert not (tmp_path / "clips").exists()
+
+
+def test_long_work_on_a_shot_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which frame it is at, every now and then."""
+    said: list[str] = []
+    monkeypatch.setattr("field_test.make.SAY_EVERY_S", 0.0)
+    make(scenario({"name": "a", "seconds": 0.25}), tmp_path / "c", collection="public", say=said.append)
+    assert ["a: frame 1 of 3", "a: frame 2 of 3", "a: frame 3 of 3"] == said[:3]
+
+
 @pytest.mark.parametrize("name", ["smoke", "public", "empty"])
 def test_scenarios_for_the_demos_portraits_have_enough_of_them(name: str) -> None:
     """What can be made without the research sets, as the documentation says."""

@@ -130,8 +130,11 @@ def test_scoring_again_scores_what_stands(scored: Path, capsys: pytest.CaptureFi
     [
         (["score", "{tmp}"], "holds no shot"),
         (["score", "{clips}", "--shots", "moon"], "has no shot moon"),
-        (["score", "{clips}", "--box", "{tmp}/none.yaml"], "none.yaml cannot be used"),
-        (["make", "--scenario", "{tmp}/none.yaml", "--out", "{tmp}/o"], "cannot be read"),
+        (["score", "{clips}", "--box", "{tmp}/none.yaml"], "cannot read the part of a configuration"),
+        (["score", "{clips}", "--out", "{clips}/scenario.json"], "scenario.json cannot be used"),
+        (["make", "--scenario", "{clips}/../s.yaml", "--out", "{clips}/scenario.json"], "is no folder"),
+        (["make", "--scenario", "{clips}/../s.yaml", "--out", "{clips}/scenario.json/x"], "Not a directory"),
+        (["make", "--scenario", "{tmp}/none.yaml", "--out", "{tmp}/o"], "cannot read the scenario"),
     ],
 )
 def test_wrong_arguments_end_with_what_to_do(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,13 +47,16 @@ def test_reported_figures_use_the_yardsticks_ash_and_choices_do_not() -> None:
         ({"shots": [{"name": "a"}]}, "nothing happens"),
         ({"shots": [{"name": "a", "comings": {}}]}, "set portal: true"),
         ({"shots": [{**SHOT, "cameras": [{"light": "moon"}]}]}, "there is no light 'moon'"),
-        ({"shots": [{**SHOT, "cameras": [{"air": {"dust": -1}}]}]}, "shots.0.cameras.0.air.dust"),
+        ({"shots": [{**SHOT, "cameras": [{"air": {"dust": -1}}]}]}, "shots[0].cameras[0].air.dust (line "),
         ({"shots": [{**SHOT, "cameras": [{"name": "x"}, {"name": "x"}]}]}, "two cameras have one name"),
         (
             {"shots": [{**SHOT, "passages": [{"who": "registered:9", "start_s": 1}]}]},
             "there is no registered:9",
         ),
-        ({"shots": [{**SHOT, "passages": [{"who": "nobody", "start_s": 1}]}]}, "passages.0.who"),
+        (
+            {"shots": [{**SHOT, "passages": [{"who": "nobody", "start_s": 1}]}]},
+            "passages[0].who (line ",
+        ),
         (
             {"shots": [{**SHOT, "passages": [{"who": "stranger:0", "start_s": 1, "near_m": 5}]}]},
             "must be less than far_m",
@@ -61,6 +65,16 @@ def test_reported_figures_use_the_yardsticks_ash_and_choices_do_not() -> None:
             {"shots": [{**SHOT, "passages": [{"who": "stranger:0", "start_s": 1, "camera": "y"}]}]},
             "not in the shot: y",
         ),
+        ({"shots": [{**SHOT, "seconds": math.inf}]}, "shots[0].seconds (line 4): received inf"),
+        ({"shots": [{**SHOT, "seconds": 0.01}]}, "shot a: 0.01 s at 12.5 frames a second is no frame"),
+        ({"shots": [{**SHOT, "name": "registration"}]}, "cannot be called registration"),
+        ({"shots": [{**SHOT, "name": "run"}]}, "cannot be called run"),
+        ({"shots": [{**SHOT, "clock_jump": {"at_s": 1, "by_s": math.nan}}]}, "clock_jump.by_s"),
+        ({"shots": [{**SHOT, "resize": {"at_s": 1, "size": [100_000, 100_000]}}]}, "resize.size[0]"),
+        ({"shots": [{**SHOT, "traffic": {"speed": [2, 1]}}]}, "speed goes from 2 to 1"),
+        ({"shots": [{**SHOT, "traffic": {"speed": [0.0001, 1]}}]}, "traffic.speed[0]"),
+        ({"shots": [{**SHOT, "cameras": [{"lights": "cone"}]}]}, "no such key; did you mean light?"),
+        ({"shots": [{**SHOT, "cameras": [{"light": "cones"}]}]}, "did you mean cone? known are cast, cone"),
         ({"people": {"strangers": 0}, "shots": [{**SHOT, "traffic": {"strangers": 2}}]}, "strangers is 0"),
     ],
 )
@@ -72,7 +86,21 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, keys: dict[str, An
     assert "fix:" in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "says"), [("[1, 2]", "no mapping"), ("a: [", "no YAML")])
+def test_nothing_is_said_that_only_follows(tmp_path: Path) -> None:
+    """A shot that is refused does not make the list of shots too short as well."""
+    with pytest.raises(ConfigError) as caught:
+        load_scenario(written(tmp_path, shots=[{**SHOT, "seconds": -1}]))
+    assert 1 == caught.value.what.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[1, 2]", "must hold keys and values at its top; received list"),
+        ("a: [", "is not valid YAML"),
+        ("name: a\nname: b\n", "line 2, column 1 is not valid YAML: name stands twice"),
+    ],
+)
 def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path, content: str, says: str) -> None:
     """Neither a traceback nor a guess."""
     path = tmp_path / "s.yaml"
@@ -83,5 +111,5 @@ def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path, content: str, say
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     """The path stands in the message."""
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot read the scenario .*none\.yaml"):
         load_scenario(tmp_path / "none.yaml")
