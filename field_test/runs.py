@@ -17,7 +17,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge_app.errors import ConfigError, DsrError
-from field_test import assets
+from edge_app.identity.calibration import path_beside
+from field_test import assets, standing
 from field_test.broker import demo_broker
 from field_test.score import read_rows
 from field_test.truth import read_truth
@@ -56,7 +57,7 @@ def run_all(
         say: told what goes on.
 
     Raises:
-        ConfigError: there is no shot.
+        ConfigError: there is no shot, or `out` holds runs of another configuration.
         RunFailed: a registration or the daemon failed; the message holds the end of its log.
         BrokerError: there is no broker to be had.
     """
@@ -69,18 +70,30 @@ def run_all(
             f"{folder} holds no shot", fix="make some with `dsr-field make`, or see docs/field-test.md"
         )
     out.mkdir(parents=True, exist_ok=True)
-    register = out / "people.db"
-    if not register.exists():
-        _register_all(folder / "registration", out, settings, say)
+    register, photos = out / "people.db", folder / "registration"
+    made = {shot.name: _made_with(shot, settings, photos, register) for shot in shots}
+    found = {shot.name: standing.stands(out / shot.name, made[shot.name]) for shot in shots}
+    if not all(ready for ready, _ in found.values()):
+        _register_all(photos, out, settings, say)
     for shot in shots:
-        if (out / shot.name / "done").exists():
-            say(f"{shot.name}: stands")
+        ready, word = found[shot.name]
+        if word:
+            say(f"{shot.name}: {word}")
+        if ready:
             continue
         begun = time.monotonic()
         frames = run_shot(shot, out / shot.name, register=register, settings=settings)
+        (out / shot.name / standing.DONE).write_text(json.dumps(made[shot.name]), encoding="utf-8")
         spent = time.monotonic() - begun
         say(f"{shot.name}: {frames} frames in {spent:.0f} s ({frames / spent:.1f} a second)")
     return shots
+
+
+def _made_with(shot: Path, settings: Mapping[str, Any], photos: Path, register: Path) -> dict[str, Any]:
+    truth = read_truth(shot / "truth.jsonl")
+    document = _configuration(shot, truth, port=0, settings=settings)
+    calibration = path_beside(register)
+    return standing.made_with(document, shot, truth, photos=photos, calibration=calibration)
 
 
 def run_shot(shot: Path, out: Path, *, register: Path, settings: Mapping[str, Any]) -> int:
@@ -90,7 +103,7 @@ def run_shot(shot: Path, out: Path, *, register: Path, settings: Mapping[str, An
     if register.exists():
         shutil.copy(register, out / "state" / "people.db")
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy(register.with_name("calibration.json"), out / "state" / "calibration.json")
+            shutil.copy(path_beside(register), path_beside(out / "state" / "people.db"))
     truth = read_truth(shot / "truth.jsonl")
     with demo_broker(out) as (_, port):
         config = write_config(out, shot, truth, port=port, settings=settings)
@@ -98,13 +111,18 @@ def run_shot(shot: Path, out: Path, *, register: Path, settings: Mapping[str, An
             _run_box(out, shot, config, truth)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 watching.wait(timeout=20)
-    frames = len(read_rows(out / "trace.jsonl")) - 1
-    (out / "done").touch()
-    return frames
+    return len(read_rows(out / "trace.jsonl")) - 1
 
 
 def write_config(out: Path, shot: Path, truth: Truth, *, port: int, settings: Mapping[str, Any]) -> Path:
     """Write the configuration of a shot's box and return its path; `settings` win over the defaults."""
+    path = out / "box.yaml"
+    document = _configuration(shot, truth, port=port, settings=settings)
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")  # JSON is YAML
+    return path
+
+
+def _configuration(shot: Path, truth: Truth, *, port: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "box": {"site": "field", "node": "box-01"},
         "cameras": [_camera(clip, shot) for clip in truth.clips],
@@ -116,9 +134,7 @@ def write_config(out: Path, shot: Path, truth: Truth, *, port: int, settings: Ma
     }
     for section, values in settings.items():
         document[section] = {**document.get(section, {}), **values}
-    path = out / "box.yaml"
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")  # JSON is YAML
-    return path
+    return document
 
 
 def _camera(clip: Clip, shot: Path) -> dict[str, Any]:
@@ -143,10 +159,8 @@ def _environment() -> dict[str, str]:
 
 
 def _register_all(photos: Path, out: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Register everybody who has photos, into ``people.db`` in `out`."""
+    """Register everybody who has photos, into ``people.db`` in `out`, unless they stand there."""
     work = out / "register"
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "state").mkdir(parents=True)
     document = {
         "box": {"site": "field", "node": "box-01"},
         "cameras": [{"name": "none", "zone": "none", "source": {"kind": "v4l2"}}],
@@ -156,6 +170,14 @@ def _register_all(photos: Path, out: Path, settings: Mapping[str, Any], say: Cal
     }
     for section in ("detector", "recogniser"):
         document[section] = {**document[section], **settings.get(section, {})}  # type: ignore[dict-item]
+    made = {"photos": standing.digest(sorted(photos.rglob("*")), photos), "box": standing.plain(document)}
+    note = out / standing.REGISTERED
+    if (out / "people.db").exists() and not note.exists():
+        return  # of an older version, or put there by hand
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) == made:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "state").mkdir(parents=True)
     config = work / "box.yaml"
     config.write_text(json.dumps(document), encoding="utf-8")
     people = sorted(path for path in photos.glob("*") if path.is_dir()) if photos.is_dir() else []
@@ -177,6 +199,7 @@ def _register_all(photos: Path, out: Path, settings: Mapping[str, Any], say: Cal
             )
     if people:
         shutil.copy(work / "state" / "people.db", out / "people.db")
+    note.write_text(json.dumps(made), encoding="utf-8")
     say(f"registered: {len(people)}")
 
 

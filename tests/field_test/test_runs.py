@@ -123,6 +123,11 @@ def test_scoring_again_scores_what_stands(scored: Path, capsys: pytest.CaptureFi
     assert "both: stands" in capsys.readouterr().out
     assert 0 < figures(scored)["faces"]["faces"] < before
     assert 0 == main(["score", str(scored)])
+    other = scored.parent / "other.yaml"
+    other.write_text("recogniser: {threshold: 0.99}\n", encoding="utf-8")
+    capsys.readouterr()
+    assert 2 == main(["score", str(scored), "--box", str(other)])
+    assert "made with another configuration: recogniser.threshold" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
