@@ -100,8 +100,16 @@ def _model(model: Figures) -> str:
     return f"{model['name']} ({model['sha256'][:12]})"
 
 
+def _plain(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
 def _rest(found: Figures) -> str:
     decision, name, tracks = found["time_to_decision_s"], found["time_to_name_s"], found["tracks"]
+    lost = (
+        f"**frames of the truth that the box never gave: {found['lost_frames']}**; their faces count as"
+        " missed (is a clip cut short?)"
+    )
     heads, empty, rest = found["headcount"], found["empty"], found["not_counted"]
     said = (
         f"first decision after p50 {decision['p50']} s, p90 {decision['p90']} s",
@@ -110,10 +118,12 @@ def _rest(found: Figures) -> str:
         f"a track went over to another passage {tracks['to_another_passage']} times",
         f"tracks of nobody: {tracks['of_nobody']}, with a name: {tracks['of_nobody_named']}",
         f"names in {empty['frames']} empty frames: {empty['names']}",
-        f"headcount exact in {percent(heads['exact'])} % of {heads['windows']} one-minute windows",
+        f"headcount exact in {percent(heads['exact'])} % of {heads['windows']} minutes (last muster of each)",
+        f"headcount exact in {_plain(heads['exact_musters'])} % of all {heads['musters']} musters",
+        f"mean error of the headcount: {heads['mean_error']} over all musters",
         f"the truth lay within the box's bounds in {percent(heads['within'])} % of them",
         f"the headcount was too small in {percent(heads['too_small'])} % of them",
-        f"mean error of the headcount: {heads['mean_error']} over {heads['musters']} musters",
+        *([] if not found["lost_frames"] else [lost]),
         f"not counted: small faces {rest['small_faces']}, covered faces {rest['covered_faces']}",
     )
     return "\n".join(f"- {line}" for line in said)

@@ -12,6 +12,8 @@ Definitions, printed with every table:
   if one ends with a wrong name, else right, else unknown, else undecided, else missed (no track). A wrong
   name that was taken back is counted apart (`ever_wrong`);
 - a **track** belongs to the passage with which it shares most frames;
+- a frame of the truth that the box never gave (a clip that was cut short, a decoder's fault) has its faces
+  missed, and is told;
 - **switches**: how often the track of a passage changes (as in multi-object tracking), and how often a
   track goes over to somebody else's passage;
 - **time to decision**: from a passage's first face to the first decision (a name, or unknown).
@@ -29,7 +31,7 @@ from edge_app.errors import ConfigError
 from edge_app.records import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from field_test.truth import FrameTruth, Passage, TrueFace, Truth
@@ -103,6 +105,7 @@ class Shot:
     faces: list[FaceSeen] = field(default_factory=list)
     passages: list[PassageSeen] = field(default_factory=list)
     frames: int = 0
+    lost_frames: int = 0
     empty_frames: int = 0
     names_in_empty: int = 0
     ghost_faces: int = 0
@@ -169,6 +172,7 @@ def score_shot(
     board = _Board(name, truth, limits or Limits())
     for row in rows:
         board.frame(row)
+    board.lost({(row["camera"], row["index"]) for row in rows})
     board.decide(list(events), base_ns)
     return board.shot
 
@@ -204,6 +208,14 @@ class _Board:
         if not true.present and not _near(self._busy[row["camera"]], true.t):
             self.shot.empty_frames += 1
             self.shot.names_in_empty += sum(face["decision"] == "named" for face in row["faces"])
+
+    def lost(self, given: Container[tuple[str, int]]) -> None:
+        """Count what the box did not see of frames that it never gave."""
+        for key, true in self._truth.frames.items():
+            if key not in given:
+                self.shot.lost_frames += 1
+                for face in true.faces:
+                    self._face(true, face, None)
 
     def _face(self, frame: FrameTruth, face: TrueFace, seen: Row | None) -> None:
         passage = self._truth.passages[face.passage]
@@ -262,7 +274,7 @@ class _Board:
             "undecided" if own else "missed",
         )
         wrong = any(said_of(b["decision"], b.get("person_ref"), passage.ref) == "wrong" for b in told)
-        first = counted[0][0]
+        first = min(at for at, _ in counted)
 
         def after(wanted: tuple[str, ...]) -> float | None:
             moments = [(b["mono_ns"] - base_ns) / _NS for b in told if b["decision"] in wanted]

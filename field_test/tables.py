@@ -36,6 +36,7 @@ def figures(shots: Sequence[Shot]) -> Figures:
     own = [face for face in faces if face.ref is not None]
     return {
         "frames": sum(shot.frames for shot in shots),
+        "lost_frames": sum(shot.lost_frames for shot in shots),
         "people": {
             "registered": len({one.ref for one in registered}),
             "strangers": len({one.who for one in strangers}),
@@ -144,7 +145,11 @@ def stranger_figures(passages: Sequence[PassageSeen]) -> Figures:
 
 
 def headcount_figures(shots: Sequence[Shot]) -> Figures:
-    """Return how good the last muster of each one-minute window was, and the mean error of all."""
+    """Return how good the last muster of each one-minute window was, and how good all of them were.
+
+    A window is judged by its last muster: what somebody who asks once a minute is told. `exact_musters` and
+    the mean error are over all, most of which are of one mistake: no interval is given for them.
+    """
     ends = []
     for shot in shots:
         ends += list({int(one.at // _WINDOW_S): one for one in shot.headcounts}.values())
@@ -154,6 +159,7 @@ def headcount_figures(shots: Sequence[Shot]) -> Figures:
         "exact": _share(sum(one.true == one.said for one in ends), len(ends)),
         "within": _share(sum(one.low <= one.true <= one.high for one in ends), len(ends)),
         "too_small": _share(sum(one.said < one.true for one in ends), len(ends)),
+        "exact_musters": round(errors.count(0) / len(errors), 5) if errors else None,
         "mean_error": round(float(np.mean(errors)), 3) if errors else None,
         "musters": len(errors),
     }

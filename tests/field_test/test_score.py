@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 
-from field_test import tables
+from field_test import markdown, tables
 from field_test.reach import reach
 from field_test.score import Limits, Shot, match, said_of, score_shot
 from field_test.truth import Clip, FrameTruth, Passage, TrueFace, Truth
 
 BOX = (100.0, 100.0, 60.0, 80.0)
+ABOUT: dict[str, Any] = {
+    **dict.fromkeys(("scenario", "people", "seed", "ash", "counted", "backend", "threshold"), "x"),
+    "detector_backend": "x",
+    "recogniser": {"name": "r", "sha256": "a"},
+    "detector": {"name": "d", "sha256": "b"},
+}
 ELSEWHERE = (300.0, 100.0, 60.0, 80.0)
 BASE_NS = 5_000_000_000
 
@@ -225,6 +231,19 @@ def test_the_headcount_is_held_against_who_went_in_and_came_out() -> None:
     assert [(5.0, 0, 0), (30.0, 2, 1), (55.0, 2, 2), (100.0, 1, 2)] == [one[:3] for one in shot.headcounts]
     assert (2, 0.5, 0.5) == (heads["windows"], heads["exact"]["share"], heads["mean_error"])
     assert (1.0, 0.0) == (heads["within"]["share"], heads["too_small"]["share"])
+    assert 0.5 == heads["exact_musters"]
+    said = markdown.text({"about": ABOUT, **tables.figures([shot])})
+    assert "2 minutes (last muster of each)\n- headcount exact in 50.0 % of all 4 musters" in said
+
+
+def test_frames_that_the_box_never_gave_have_their_faces_missed() -> None:
+    """A clip that is shorter than its truth: the figures must not be of what came alone."""
+    came = trace_of(*[[seen("t1", decision="named", ref="P1")]] * 3)
+    shot = score_shot("s", truth_of(person(0, "P1")), came, [])
+    found = tables.figures([shot])
+    assert (3, 7) == (found["frames"], found["lost_frames"])
+    assert (7, 10) == (found["faces"]["miss"]["hits"], found["faces"]["miss"]["of"])
+    assert "frames of the truth that the box never gave: 7" in markdown.text({"about": ABOUT, **found})
 
 
 def test_figures_of_nothing_are_no_figures() -> None:
