@@ -10,7 +10,8 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,32}$"
 SPARKPLUG_PATTERN: Final = r"^[^+#/\x00-\x1f\x7f]{1,64}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Positive = Annotated[float, Field(gt=0)]
+#: More than thirty years in seconds; larger numbers of nanoseconds end in overflows.
+Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A point of a picture: shares of its width (to the right) and height (down).
 Spot = tuple[Share, Share]

@@ -90,7 +90,7 @@ def test_the_outboxs_three_bounds_are_those_of_the_file(tmp_path: Path) -> None:
     assert (7, 800, 2.5) == bounds(yaml.safe_dump(document))
 
 
-@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1.0e+300"])
 def test_numbers_without_an_end_are_refused(tmp_path: Path, number: str) -> None:
     """YAML has them; a number of seconds that is none ends the daemon at its start."""
     said = complaint(tmp_path, f"{MINIMAL}presence: {{muster_every_s: {number}}}\n")
