@@ -24,7 +24,8 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = subparsers.add_parser("config", help="check, describe or begin a configuration file")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="say everything that is wrong with a file")
-    check.add_argument("--config", type=Path, default=Path("box.yaml"), help="the file (default: box.yaml)")
+    check.add_argument("file", type=Path, nargs="?", help="the file, as --config gives it")
+    check.add_argument("--config", type=Path, help="the file (default: box.yaml)")
     check.set_defaults(run=_check)
     schema = actions.add_parser("schema", help="print every key, its type and meaning, as JSON Schema")
     schema.set_defaults(run=_schema)
@@ -40,17 +41,20 @@ def add_parser(subparsers: SubParsers) -> None:
 def _check(args: argparse.Namespace) -> int:
     from edge_app.config import load_config, missing_files
 
-    config = load_config(args.config)
+    if args.file is not None and args.config is not None:
+        raise ConfigError("two files were given", fix="give one, with --config or without")
+    file = args.file or args.config or Path("box.yaml")
+    config = load_config(file)
     problems = missing_files(config)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
     if problems:
         raise ConfigError(
-            f"{args.config} is well-formed, but {len(problems)} file(s) it names cannot be read",
+            f"{file} is well-formed, but {len(problems)} file(s) it names cannot be read",
             fix="see above",
         )
     cameras = ", ".join(camera.name for camera in config.cameras)
-    print(f"{args.config}: well-formed, and its files are there (cameras: {cameras})")
+    print(f"{file}: well-formed, and its files are there (cameras: {cameras})")
     print("`dsr-edge doctor` tries the cameras, the models and the broker.")
     return 0
 

@@ -23,6 +23,19 @@ def test_new_writes_a_file_that_loads_and_finds_the_models(tmp_path: Path, cente
     assert config.detector.model.is_file()
 
 
+def test_check_takes_the_file_with_its_option_or_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`config check box.yaml` is what everybody types first."""
+    out = tmp_path / "box.yaml"
+    out.write_text("box: {}\n", encoding="utf-8")
+    for words in ([str(out)], ["--config", str(out)]):
+        assert 2 == main(["config", "check", *words])
+        assert f"{out} cannot be used" in capsys.readouterr().err
+    assert 2 == main(["config", "check", str(out), "--config", str(out)])
+    assert "two files were given" in capsys.readouterr().err
+
+
 def test_new_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A box's configuration is not lost by a slip of the hand."""
     out = tmp_path / "box.yaml"
