@@ -69,7 +69,7 @@ def _correct(args: argparse.Namespace) -> int:
     from edge_app.wiring import load_config
 
     config = load_config(args.config)
-    known = _zones(config)
+    known = _zones(config) | (_zones_of_strangers(config) if args.forget_strangers else set())
     if args.zone is not None and args.zone not in known:
         raise ConfigError(
             f"there is no zone {args.zone!r:.60}", fix=f"the box knows: {', '.join(sorted(known))}"
@@ -118,6 +118,18 @@ def _must_be_inside(config: Config, ref: str) -> None:
             f"{ref} {out}; inside are: {shown}{more}{_near(ref, inside)}",
             fix="give one of these; whoever came in a moment ago is there in ten seconds",
         )
+
+
+def _zones_of_strangers(config: Config) -> set[str]:
+    """Return the zones in which the ledger has strangers: also those that have another name by now."""
+    from edge_app.cli.presence_show import read_ledger
+    from edge_app.clock import SystemClock, boot_id
+
+    try:
+        kept = read_ledger(config, boot=boot_id(), clock=SystemClock())
+    except ConfigError:
+        return set()
+    return {place.zone for place in kept.strangers if place.zone is not None}
 
 
 def _near(ref: str, known: list[str]) -> str:

@@ -230,6 +230,17 @@ def test_a_reference_that_nobody_has_is_no_ghost(config: Path, capsys: pytest.Ca
     assert ["40017", "VISITOR-1"] == waiting(config)
 
 
+def test_strangers_of_a_zone_that_has_another_name_by_now_can_be_forgotten(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would count for a day; nobody can be put there."""
+    keep(config, strangers=(at("old-name", through=True),))
+    words = ["presence", "correct", "--zone", "old-name", "--config", str(config)]
+    assert 1 == main([*words, "--forget-strangers"])
+    assert 2 == main([*words, "--ref", "C-1", "--not-registered"])
+    assert "there is no zone 'old-name'" in capsys.readouterr().err
+
+
 def test_who_is_not_inside_cannot_leave(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The one who was meant would stay in the muster; who is inside is said."""
     people = [(f"4{number:04d}", at("portal")) for number in range(30)]
