@@ -20,7 +20,7 @@ from edge_app.cli.people_text import (
     roster_json,
     table,
 )
-from edge_app.errors import GalleryError
+from edge_app.errors import ConfigError, GalleryError
 from edge_app.identity.views import Coverage
 
 if TYPE_CHECKING:
@@ -87,9 +87,30 @@ def _show(args: argparse.Namespace) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     version = _configured(args).remove(args.ref)
-    text = f"removed {args.ref} with all photos; the register is at version {version}"
-    print(json.dumps({"removed": args.ref, "version": version}) if args.json else text)
+    zone = _inside(args)
+    if args.json:
+        print(json.dumps({"removed": args.ref, "version": version, "still_in_zone": zone}))
+        return 0
+    print(f"removed {args.ref} with all photos; the register is at version {version}")
+    if zone is not None:
+        print(
+            f"{args.ref} stays in the muster, in {zone}, until taken out:"
+            f" `dsr-edge presence correct --ref {args.ref} --left`"
+        )
     return 0
+
+
+def _inside(args: argparse.Namespace) -> str | None:
+    """Return in which zone somebody is by the ledger; None where they are in none, or it cannot be read."""
+    from edge_app.cli.presence_show import read_ledger
+    from edge_app.clock import SystemClock, boot_id
+    from edge_app.wiring import load_config
+
+    try:
+        kept = read_ledger(load_config(args.config), boot=boot_id(), clock=SystemClock())
+    except (ConfigError, OSError):
+        return None
+    return next((place.zone for ref, place in kept.people if ref == args.ref), None)
 
 
 def _roster(args: argparse.Namespace) -> int:

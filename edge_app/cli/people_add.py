@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_app.config import Config
     from edge_app.config.schema import CameraConfig
+    from edge_app.embedding.recogniser import Recogniser
     from edge_app.faces.detect import Detector
     from edge_app.identity.gallery import Gallery
     from edge_app.identity.photos import PhotoFile
@@ -67,9 +68,8 @@ def run(args: argparse.Namespace) -> int:
         photos = args.photos
         if args.guided:
             photos = _taken(config, args, gallery, detector)
-        threshold = config.recogniser.threshold
         options = EnrolOptions(
-            threshold=recogniser.threshold if threshold is None else threshold,
+            threshold=_threshold(config, recogniser),
             keep_crops=config.gallery.keep_crops,
             allow_lookalike=args.allow_lookalike,
             allow_unlike=args.allow_unlike,
@@ -91,6 +91,20 @@ def run(args: argparse.Namespace) -> int:
             fix="see the reason of each photo",
         )
     return 0
+
+
+def _threshold(config: Config, recogniser: Recogniser) -> float:
+    """Return from which similarity on the daemon takes two faces for one person: calibrated, if it was."""
+    from edge_app.faces.preprocess import PREPROCESS_SHA256
+    from edge_app.identity import calibration
+
+    if config.recogniser.threshold is not None:
+        return config.recogniser.threshold
+    found = calibration.load(calibration.path_beside(config.gallery.path))
+    made_by = (recogniser.model_sha256, PREPROCESS_SHA256)
+    if found is None or (found.model_sha256, found.preprocess_sha256) != made_by:
+        return recogniser.threshold
+    return found.threshold
 
 
 def _taken(

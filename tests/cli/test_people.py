@@ -13,10 +13,15 @@ import pytest
 
 from edge_app.cli import people
 from edge_app.cli.people_text import roster_csv, table
+from edge_app.clock import SystemClock, boot_id
 from edge_app.errors import ConfigError, GalleryError, PhotoError
 from edge_app.faces.preprocess import PREPROCESS_SHA256
+from edge_app.identity import calibration
+from edge_app.identity.calibration import Calibration
 from edge_app.identity.cohort import Cohort, save
 from edge_app.identity.gallery import Gallery
+from edge_app.presence.place import Place
+from edge_app.presence.store import Kept, LedgerFile
 from tests.identity.thumbnail import ThumbnailRecogniser
 
 if TYPE_CHECKING:
@@ -224,6 +229,35 @@ def test_remove(command: Callable[..., int], registered: None, capsys: Any) -> N
     assert "removed C-1 with all photos; the register is at version 3\n" == capsys.readouterr().out
     with pytest.raises(GalleryError, match="nobody is registered as 'C-1'"):
         command("remove", "C-1")
+
+
+def test_who_is_removed_and_inside_is_told_to_be_in_the_muster(
+    command: Callable[..., int], registered: None, config: Path, capsys: Any
+) -> None:
+    """The same face would count beside them, as a stranger, for a day."""
+    clock = SystemClock()
+    now = clock.mono_ns()
+    inside, left = Place("portal", "c", "t", now, now, 0.7), Place(None, "c", "u", now, now, 0.7)
+    ledger = LedgerFile(path=config.parent / "state" / "presence.json", boot=boot_id(), clock=clock)
+    assert ledger.save(Kept(people=(("C-1", inside), ("C-2", left))))
+    assert 0 == command("remove", "C-1")
+    said = capsys.readouterr().out
+    assert "C-1 stays in the muster, in portal, until taken out: `dsr-edge presence correct --ref C-1" in said
+    assert 0 == command("remove", "--json", "C-2")
+    assert None is json.loads(capsys.readouterr().out)["still_in_zone"]
+
+
+def test_who_looks_like_somebody_is_judged_by_the_calibration_in_use(
+    command: Callable[..., int], registered: None, config: Path, demo_photos: Mapping[str, Path], capsys: Any
+) -> None:
+    """As the daemon does: after a lower threshold was set, two may be look-alikes who were none before."""
+    low = Calibration(
+        model_sha256="d" * 64, preprocess_sha256=PREPROCESS_SHA256, far=0.1, cohort=99, threshold=-0.9
+    )
+    calibration.save(calibration.path_beside(config.parent / "state" / "people.db"), low)
+    with pytest.raises(PhotoError, match="none of 1"):
+        command("add", "--ref", "C-3", "--name", "Eileen", demo_photos["astronaut"])
+    assert "--allow-lookalike" in capsys.readouterr().out
 
 
 def test_roster_as_csv_quotes_what_needs_quotes(
