@@ -124,8 +124,14 @@ def person_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp])
     return np.maximum.reduceat(probes @ gallery.T, starts, axis=1)
 
 
+def box_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp]) -> Floats:
+    """Return half the sum of the two below, (N, P): how the box compares (`edge_app.identity.match`)."""
+    template, best = template_scores(probes, gallery, owners), person_scores(probes, gallery, owners)
+    return np.asarray((template + best) / 2)
+
+
 def template_scores(probes: Floats, gallery: Floats, owners: npt.NDArray[np.intp]) -> Floats:
-    """Return each probe's similarity to the unit mean of each person's vectors, (N, P); as the box does.
+    """Return each probe's similarity to the unit mean of each person's vectors, (N, P).
 
     `owners` (G,) in 0..P-1, sorted.
     """

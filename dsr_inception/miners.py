@@ -5,8 +5,8 @@
 - **leave-level-out**: registered on the pictures of the two other levels, poses alike or, harder, other
   poses only. With simulated ash the same photo stands in two levels, so the first is easy.
 
-``box`` compares with the unit mean of a person's registered vectors, as the box does; ``nearest`` with the
-most similar single picture. Poses are scored on real poses only, as the box compares.
+``template`` compares with the unit mean of a person's registered vectors; ``nearest`` with the
+most similar single picture. Poses are scored on real poses only, by the template.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 #: How a probe is compared with a person: the unit mean of their vectors, or their most similar picture.
-POOLINGS: Final = ("box", "nearest")
+POOLINGS: Final = ("template", "nearest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,11 @@ def enter_rank_one(report: Report, section: str, who: str, vectors: MinerVectors
     for level in LEVELS:
         others = [k for k in LEVELS if k != level]
         for name, right in (
-            ("leave-level-out, same photos", leave_level_out(vectors, level, pooling="box")),
-            ("leave-level-out, other poses", leave_pose_out(vectors, level, pooling="box", enrolled=others)),
+            ("leave-level-out, same photos", leave_level_out(vectors, level, pooling="template")),
+            (
+                "leave-level-out, other poses",
+                leave_pose_out(vectors, level, pooling="template", enrolled=others),
+            ),
         ):
             report.add(section, who, f"{level}, {name}", metrics.by_people(right, people))
     for level in LEVELS:
@@ -173,7 +176,7 @@ def enter_rank_one(report: Report, section: str, who: str, vectors: MinerVectors
 
 
 def _per_pose(report: Report, section: str, who: str, vectors: MinerVectors, level: str) -> None:
-    right = leave_pose_out(vectors, level, pooling="box")
+    right = leave_pose_out(vectors, level, pooling="template")
     groups: dict[str, list[bool]] = defaultdict(list)
     for hit, pose, is_real in zip(right, vectors.poses, vectors.real, strict=True):
         if is_real:

@@ -3,8 +3,8 @@
 A probe of the pose left out misses when no registered person, or the wrong one, is similar enough. The bar
 is set, for each register and set of strangers, where one stranger in 1,000 is let in; beside it the same at
 the threshold that stands in the model's manifest, with the strangers it lets in. The six are drawn again
-twenty times; intervals come from a bootstrap over people. ``box`` compares with the unit mean of a person's
-six vectors, ``nearest`` with the most similar of them.
+twenty times; intervals come from a bootstrap over people. ``template`` compares with the unit mean of a
+person's six vectors, ``nearest`` with the most similar of them.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def evaluate_open_set(
                 _enter(report, who, f"strangers {kind}, {pooling}", tally)
             if threshold is not None and who == ours:
                 tally = _tally(vectors, sets[who], POOLINGS[0], threshold, draws, seed)
-                _enter(report, who, f"strangers {kind}, box, at the threshold", tally)
+                _enter(report, who, f"strangers {kind}, template, at the threshold", tally)
                 share = metrics.mean_of_runs(np.array(tally.let_in))
-                report.add("open", who, f"let in, strangers {kind}, box, at the threshold", share)
+                report.add("open", who, f"let in, strangers {kind}, template, at the threshold", share)
     report.note("open", registered=REGISTERED, draws=draws, false_accepts=FALSE_ACCEPTS)
     for kind, sets in strangers.items():
         report.note("open", **{f"strangers {kind}": len(sets[ours])})

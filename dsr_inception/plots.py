@@ -48,7 +48,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         found.append(roc(report.curves["lfw"], folder / "roc.png"))
     if YARDSTICK in report.figures:
         by = report.figures[YARDSTICK]
-        rows = {level: f"{level}, leave-pose-out, box" for level in LEVELS}
+        rows = {level: f"{level}, leave-pose-out, template" for level in LEVELS}
         found.append(bars(by, rows, "simulated ash, registered on the other poses", folder / "ash.png"))
         rows = {pose: f"clean, pose {pose} (real)" for pose in POSES}
         found.append(bars(by, rows, "clean, by pose", folder / "pose.png"))

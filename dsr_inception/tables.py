@@ -140,7 +140,7 @@ def evaluate_closed(
 ) -> None:
     """Enter a closed set of aligned photos under `section`: `schemes` of Table 3, and the nearest mean.
 
-    `embedders` are compared as a box compares: the nearest unit mean of each person's training vectors.
+    `embedders` are compared by the nearest unit mean of each person's training vectors.
     """
     photos, chosen = pictures
     labels, test, kinds = chosen.labels, chosen.test, chosen.kinds[chosen.test]

@@ -2,7 +2,7 @@
 
 A box with a small register lets a stranger in if *any* of the registered people is similar enough, so
 the threshold is set on the best of six. Six development people are registered on up to four clean photos
-each (the mean of their embeddings, as the box compares); every other development person passes by in five
+each, and compared as the box compares; every other development person passes by in five
 conditions (clean, light and heavy simulated ash, dark and dusty, in a miner's hood and helmet) and in two
 passages: one of the four bad conditions, one of six views in hood and helmet, which make strangers alike. A
 passage is pooled as the box pools the views of a track, and judged as often as the box judges it: after three
@@ -21,7 +21,7 @@ import numpy as np
 
 from dsr_inception.crops import LEVELS, degraded_crops
 from dsr_inception.errors import DataError
-from dsr_inception.metrics import template_scores, threshold_at
+from dsr_inception.metrics import box_scores, threshold_at
 from edge_app.identity.evidence import VoteOptions
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ def choose_threshold(
         slot = np.repeat(np.arange(REGISTERED), [len(r) - ENROLLED for r in rows])
         strangers = ~np.isin(owner, six)
         for name, found in looks.items():
-            let_in = [template_scores(look[strangers], registered, owners).max(axis=1) for look in found]
+            let_in = [box_scores(look[strangers], registered, owners).max(axis=1) for look in found]
             impostors[name].append(np.max(let_in, axis=0))
-            scores = [template_scores(look[own], registered, owners) for look in found]
+            scores = [box_scores(look[own], registered, owners) for look in found]
             right = [np.where(one.argmax(axis=1) == slot, one.max(axis=1), -1.0) for one in scores]
             genuine[name].append(np.max(right, axis=0))
     pooled = {name: np.concatenate(parts) for name, parts in impostors.items()}

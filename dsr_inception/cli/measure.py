@@ -69,13 +69,14 @@ def choose(arguments: argparse.Namespace) -> int:
     vectors = embed_conditions(Mirrored(OnnxEmbedder(arguments.model, name="dsr-inception")), crops)
     found = choose_threshold(vectors, np.array(people))
     source = (
-        f"{found.people} development people ({found.photos} photos: celeba_development and mf_development of "
-        "splits.json), none of them trained on; registers of 6 drawn 200 times, enrolled on 4 clean "
-        "photos each (their mean), every face seen with its mirror image; strangers are all other "
-        "development people: clean, under simulated light ash, heavy ash, dark with dust, in a miner's "
-        "hood and helmet, in a passage of the last four and in one of six views in hood and helmet, both "
-        "judged after three views and after each further one; best similarity to any of the six, at most "
-        "1 false accept in 200 in each, highest of the seven; "
+        f"{found.people} development people ({found.photos} photos: celeba_development and "
+        "mf_development of splits.json), none of them trained on; registers of 6 drawn 200 times, "
+        "enrolled on 4 clean photos each (half their mean, half the best), every face seen with its "
+        "mirror image; strangers are all other development people: clean, under simulated light ash, "
+        "heavy ash, dark with dust, in a miner's hood and helmet, in a passage of the last four and in "
+        "one of six views in hood and helmet, both judged after three views and after each further one; "
+        "best similarity to any of the six, at most 1 false accept in 200 in each, highest of the "
+        "seven; "
         f"{found.impostor_scores} scores; made by `dsr-train threshold`"
     )
     result = found.as_json(source)

@@ -24,7 +24,7 @@ import numpy as np
 from edge_app.errors import GalleryError
 from edge_app.identity import likeness
 from edge_app.identity.alike import look_alikes
-from edge_app.identity.match import templates_of
+from edge_app.identity.match import Matcher, templates_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,11 +112,12 @@ def calibrate(
     """
     _check(snapshot, cohort, far)
     templates = templates_of(snapshot)
-    scores = cohort @ templates.T
     own_photos = likeness.own_likeness(snapshot)
-    inside = likeness.members(scores, own_photos)
-    left_out = _left_out(snapshot, scores[inside], of=len(cohort))
-    scores = scores[~inside]
+    to_templates = cohort @ templates.T
+    inside = likeness.members(to_templates, own_photos)
+    left_out = _left_out(snapshot, to_templates[inside], of=len(cohort))
+    matcher = Matcher(snapshot=snapshot, threshold=floor)
+    scores = np.stack([matcher.scores_of(one) for one in cohort[~inside]])
     _check_size(len(scores), far, left_out)
     middle, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-3)
     common = _bar(scores.max(axis=1), far)

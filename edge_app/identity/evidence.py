@@ -118,7 +118,6 @@ class _View:
     embedding: Embedding
     weight: float
     mono_ns: int
-    scores: npt.NDArray[np.float32]
 
 
 class Evidence:
@@ -149,7 +148,8 @@ class Evidence:
             GalleryError: another model made the embedding than the register's.
         """
         self.follow(matcher)
-        self._views.append(_View(embedding, weight, mono_ns, matcher.scores(embedding)))
+        matcher.check(embedding)
+        self._views.append(_View(embedding, weight, mono_ns))
         oldest = mono_ns - int(self._options.window_s * 1e9)
         while self._views[0].mono_ns < oldest:
             self._views.popleft()
@@ -158,33 +158,27 @@ class Evidence:
         """Compare the window with `matcher` if it is another than before; returns whether it was."""
         if matcher is self._matcher:
             return False
+        for view in self._views:
+            matcher.check(view.embedding)
         self._matcher = matcher
-        again = [
-            _View(view.embedding, view.weight, view.mono_ns, matcher.scores(view.embedding))
-            for view in self._views
-        ]
-        self._views = deque(again, maxlen=self._options.window_views)
         return True
 
-    def means(self) -> npt.NDArray[np.float64]:
-        """Return the similarity of the pooled views to each person, (P,) float64; zeros without any weight.
+    def likeness(self) -> npt.NDArray[np.float32]:
+        """Return the similarity of the pooled views to each person, (P,) float32; zeros without any weight.
 
         The views are pooled as embeddings, weighted by their quality, and made a unit vector again: what
-        dust and noise did to single views cancels out, what they share stays. For one similarity a person
-        that is the weighted mean of the views' similarities over the length of their mean. Measured on
-        development people (five simulated views a passage, one false name in 200 strangers), it names
-        twice as many as the plain mean at the same threshold: see `docs/training.md`.
+        dust and noise did to single views cancels out, what they share stays. Measured on development people
+        (five simulated views a passage, one false name in 200 strangers), it names twice as many as the
+        mean of the views' similarities at the same threshold: see `docs/training.md`.
         """
-        people = 0 if self._matcher is None else len(self._matcher.refs)
-        total = self.weight
-        if total <= 0:
-            return np.zeros(people)
-        weights = np.array([view.weight for view in self._views]) / total
-        length = np.linalg.norm(weights @ np.stack([view.embedding.vector for view in self._views]))
-        if length < _SHORTEST:
-            return np.zeros(people)
-        result: npt.NDArray[np.float64] = weights @ np.stack([view.scores for view in self._views]) / length
-        return result
+        if self._matcher is None:
+            return np.zeros(0, np.float32)
+        pooled = self.template()
+        return (
+            np.zeros(len(self._matcher.refs), np.float32)
+            if pooled is None
+            else self._matcher.scores_of(pooled)
+        )
 
     def forget(self) -> None:
         """Drop all views: they may have been another person's."""
@@ -196,7 +190,7 @@ class Evidence:
             return None
         total = np.sum([view.weight * view.embedding.vector for view in self._views], axis=0)
         norm = float(np.linalg.norm(total))
-        return (total / norm).astype(np.float32) if norm > 0 else None
+        return (total / norm).astype(np.float32) if norm > _SHORTEST * self.weight else None
 
     def verdict(self, *, current: Verdict | None, ended: bool = False) -> Verdict:
         """Return what the window says.
@@ -205,14 +199,14 @@ class Evidence:
             current: what is decided now, None if nothing is.
             ended: no further view will come: "unknown" needs no more views than a name.
         """
-        options, means = self._options, self.means()
-        best, second = two_best(means) if len(self) else (None, None)
+        options, alike = self._options, self.likeness()
+        best, second = two_best(alike) if len(self) else (None, None)
         enough = len(self) >= options.min_views and self.weight >= options.min_weight
         leader = None if best is None or self._matcher is None else self._matcher.refs[best]
         standing = _Standing(
             person_ref=leader,
-            score=None if best is None else float(means[best]),
-            lead=None if best is None or second is None else float(means[best] - means[second]),
+            score=None if best is None else float(alike[best]),
+            lead=None if best is None or second is None else float(alike[best] - alike[second]),
             threshold=0.0 if self._matcher is None else self._matcher.bar_of(leader),
             strict=1.0 if self._matcher is None else self._matcher.lead_of(leader),
             enough=enough,

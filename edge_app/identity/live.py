@@ -16,7 +16,7 @@ import structlog
 from edge_app.errors import GalleryError
 from edge_app.identity import calibration, store
 from edge_app.identity.alike import look_alikes
-from edge_app.identity.match import Matcher, Pooling, templates_of
+from edge_app.identity.match import Matcher, templates_of
 from edge_app.identity.snapshot import GallerySnapshot
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class LiveMatcher:
         threshold: similarity from which a person may be named.
         clock: for the interval.
         every_s: how often the file is looked at.
-        pooling: see `Matcher`.
         calibration_path: the file with people's own thresholds; they count instead of `threshold` if they
             were made with this model.
 
@@ -55,7 +54,6 @@ class LiveMatcher:
         threshold: float,
         clock: Clock,
         every_s: float = 1.0,
-        pooling: Pooling = Pooling.TEMPLATE,
         calibration_path: Path | None = None,
     ) -> None:
         self._gallery = gallery
@@ -64,7 +62,6 @@ class LiveMatcher:
         self._threshold = threshold
         self._clock = clock
         self._every_ns = int(every_s * 1e9)
-        self._pooling = pooling
         #: Why the register could not be read again; None while all is well.
         self.problem: GalleryError | None = None
         self._seen: tuple[object, ...] | None = None
@@ -148,7 +145,6 @@ class LiveMatcher:
         return Matcher(
             snapshot=snapshot,
             threshold=threshold,
-            pooling=self._pooling,
             bars=own,
             strict={ref for one, other, _ in pairs for ref in (one, other)},
         )

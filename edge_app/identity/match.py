@@ -1,13 +1,14 @@
-"""Whom an embedding is most like: cosine similarity to every registered photo, the best a person.
+"""Whom an embedding is most like: half the similarity to a person's mean photo, half that to the best one.
 
-One matrix-vector product gives the similarity to every person (or to every photo, and a person's is
-pooled from theirs: `Pooling`). The nearest is not yet the identity: the threshold, the margin over
-the second best *other* person and the vote over a track decide that (`vote`).
+One matrix-vector product gives the similarity to everybody's template, the mean of their photos. Of the
+`SHORTLIST` nearest the most similar photo counts as much: a template is less noisy than any photo, and a
+photo may show just the side, the light and the year that the tunnel shows. Measured on development people:
+docs/people.md. The nearest is not yet the identity: the threshold, the margin over the second best *other*
+person and the vote over a track decide that (`vote`).
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,21 +26,8 @@ if TYPE_CHECKING:
 
 #: How much more lead people need who look like somebody else in the register.
 STRICT_LEAD: Final = 2.0
-
-
-class Pooling(str, Enum):
-    """How a person's photos become one similarity.
-
-    `TEMPLATE` compares with the mean of the person's embeddings (normalised). Measured on the 16
-    development people (1, 3 or 5 photos registered, 600 strangers, an embedder that is not ours): it
-    names as many as the others or more, and above all a stranger's best similarity does not grow
-    with the number of photos (the threshold for 1 % stays at .37 to .38; with `MAX` it moves from
-    .38 to .42), so one measured threshold serves people with few and with many photos.
-    """
-
-    TEMPLATE = "template"
-    MAX = "max"
-    MEAN_TOP2 = "mean_top2"
+#: Of so many people, the nearest by their template, the photos are compared one by one.
+SHORTLIST: Final = 32
 
 
 class Matcher:
@@ -48,7 +36,6 @@ class Matcher:
     Args:
         snapshot: the register's embeddings.
         threshold: similarity from which a person may be named, -1..1; carried into every `Match`.
-        pooling: how a person's photos are pooled.
         bars: people's own thresholds, where they were calibrated.
         strict: people who look like somebody else in the register: they need `STRICT_LEAD` times the lead.
     """
@@ -58,7 +45,6 @@ class Matcher:
         *,
         snapshot: GallerySnapshot,
         threshold: float,
-        pooling: Pooling = Pooling.TEMPLATE,
         bars: Mapping[str, float] | None = None,
         strict: Collection[str] = (),
     ) -> None:
@@ -67,15 +53,8 @@ class Matcher:
         self._bars = dict(bars or {})
         self._strict = frozenset(strict)
         people = len(snapshot.refs)
-        starts = np.searchsorted(snapshot.owners, np.arange(people))
-        vectors = snapshot.vectors
-        if pooling is Pooling.TEMPLATE and people:
-            vectors = _templates(vectors, starts)
-        self._vectors = np.ascontiguousarray(vectors)
-        self._starts = starts if people != len(vectors) else None  # one row each: nothing to pool
-        self._slots = None
-        if pooling is Pooling.MEAN_TOP2 and self._starts is not None:
-            self._slots = _slots(starts, len(snapshot.owners))
+        self._starts = np.searchsorted(snapshot.owners, np.arange(people + 1))
+        self._templates = np.ascontiguousarray(templates_of(snapshot) if people else snapshot.vectors)
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -95,8 +74,8 @@ class Matcher:
         """Return by how much the lead that this person needs is multiplied."""
         return STRICT_LEAD if person_ref in self._strict else 1.0
 
-    def scores(self, embedding: Embedding) -> npt.NDArray[np.float32]:
-        """Return the similarity to every person, (P,) float32, -1..1.
+    def check(self, embedding: Embedding) -> None:
+        """Refuse what cannot be compared with the register.
 
         Raises:
             GalleryError: another model or preprocessing made the embedding.
@@ -112,14 +91,37 @@ class Matcher:
                 f" register by {snapshot.model_sha256[:12]} with {snapshot.preprocess_sha256[:12]}",
                 fix="run `dsr-edge people reembed`",
             )
-        if not snapshot.refs:
+
+    def scores(self, embedding: Embedding) -> npt.NDArray[np.float32]:
+        """Return the similarity to every person, (P,) float32, -1..1; see `scores_of`.
+
+        Raises:
+            GalleryError: another model or preprocessing made the embedding.
+        """
+        self.check(embedding)
+        return self.scores_of(embedding.vector)
+
+    def scores_of(self, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the similarity of a unit vector, (D,), to every person, (P,) float32, -1..1.
+
+        Beyond the `SHORTLIST` the template alone counts, and nobody there is nearer than those who are on it.
+        """
+        if not self.refs:
             return np.zeros(0, np.float32)
-        photos: npt.NDArray[np.float32] = self._vectors @ embedding.vector
-        if self._starts is None:
-            return photos
-        if self._slots is None:
-            return np.maximum.reduceat(photos, self._starts)
-        return _mean_of_two_best(photos, self._slots)
+        found: npt.NDArray[np.float32] = self._templates @ vector
+        if len(found) == len(self.snapshot.owners):  # one photo each: it is the template
+            return found
+        near = np.arange(len(found))
+        if len(found) > SHORTLIST:
+            near = np.argpartition(found, -SHORTLIST)[-SHORTLIST:]
+        both = [
+            (found[who] + (self.snapshot.vectors[self._starts[who] : self._starts[who + 1]] @ vector).max())
+            / 2
+            for who in near
+        ]
+        np.minimum(found, min(both), out=found)
+        found[near] = both
+        return found
 
     def match(self, embedding: Embedding) -> Match:
         """Return the nearest person and the nearest other one.
@@ -156,29 +158,9 @@ def two_best(scores: npt.NDArray[np.floating]) -> tuple[int | None, int | None]:
 
 def templates_of(snapshot: GallerySnapshot) -> npt.NDArray[np.float32]:
     """Return the mean embedding of every person of `snapshot`, (P, D) float32 of unit length."""
-    return _templates(snapshot.vectors, np.searchsorted(snapshot.owners, np.arange(len(snapshot.refs))))
-
-
-def _templates(vectors: npt.NDArray[np.float32], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Return each person's mean embedding, (P, D), of unit length."""
-    sums = np.add.reduceat(vectors, starts, axis=0)
+    starts = np.searchsorted(snapshot.owners, np.arange(len(snapshot.refs)))
+    sums = np.add.reduceat(snapshot.vectors, starts, axis=0)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     # Photos that cancel each other out have no direction: similar to nobody, rather than to anybody.
     norms[norms < 1e-6] = np.inf  # noqa: PLR2004
     return np.asarray(sums / norms, dtype=np.float32)
-
-
-def _slots(starts: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.intp]:
-    """Return (P, K) row numbers of each person's photos, short rows filled with `rows`, K >= 2."""
-    counts = np.diff(np.append(starts, rows))
-    columns = np.arange(max(2, int(counts.max())))
-    return np.where(columns < counts[:, None], starts[:, None] + columns, rows).astype(np.intp)
-
-
-def _mean_of_two_best(
-    photos: npt.NDArray[np.float32], slots: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float32]:
-    padded = np.append(photos, np.float32(-np.inf))[slots]
-    top = np.partition(padded, padded.shape[1] - 2, axis=1)[:, -2:]
-    alone = np.isneginf(top[:, 0])
-    return np.where(alone, top[:, 1], top.mean(axis=1)).astype(np.float32)

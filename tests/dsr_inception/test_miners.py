@@ -98,8 +98,8 @@ def test_open_set_at_the_threshold_says_who_is_let_in() -> None:
     report = Report()
     evaluate_open_set(report, {"x": vectors}, {"drawn": {"x": strangers}}, draws=2, threshold=-1.0)
     rows = report.figures["open"]["x"]
-    assert 1.0 == rows["let in, strangers drawn, box, at the threshold"].value
-    assert 0.0 == rows["misses, clean, strangers drawn, box, at the threshold"].value
+    assert 1.0 == rows["let in, strangers drawn, template, at the threshold"].value
+    assert 0.0 == rows["misses, clean, strangers drawn, template, at the threshold"].value
 
 
 def test_report_puts_recognisers_side_by_side() -> None:
@@ -109,8 +109,8 @@ def test_report_puts_recognisers_side_by_side() -> None:
         mi.enter_rank_one(report, "mf", name, _miners(6, EASY))
     table = report.table()
     assert "| | ours | peer |" in table
-    assert "| light, leave-pose-out, box | 100.0 % [100.0, 100.0] | 100.0 %" in table
-    assert 42 == report.figures["mf"]["ours"]["light, leave-pose-out, box"].cases
+    assert "| light, leave-pose-out, template | 100.0 % [100.0, 100.0] | 100.0 %" in table
+    assert 42 == report.figures["mf"]["ours"]["light, leave-pose-out, template"].cases
     assert 12 == report.figures["mf"]["ours"]["clean, pose yaw_45 (real)"].cases
 
 

@@ -132,7 +132,7 @@ def test_every_plot_is_drawn(tmp_path: Path) -> None:
     report = _report()
     share = Share(0.5, 0.4, 0.6, 10)
     for row in ("clean", "light", "heavy"):
-        report.add(plots.YARDSTICK, "ours", f"{row}, leave-pose-out, box", share)
+        report.add(plots.YARDSTICK, "ours", f"{row}, leave-pose-out, template", share)
     report.add(plots.YARDSTICK, "ours", "clean, pose front (real)", share)
     report.add(plots.TABLE_3, "a", MICRO, share)
     report.curves[plots.TABLE_3] = {"confusion": [[3.0, 1.0], [0.0, 4.0]]}

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from edge_app.errors import GalleryError
-from edge_app.identity.match import Matcher, Pooling, two_best
+from edge_app.identity.match import SHORTLIST, Matcher, two_best
 from edge_app.identity.snapshot import GallerySnapshot
 from edge_app.records import Embedding
 
@@ -18,7 +18,7 @@ Unit = Callable[..., npt.NDArray[np.float32]]
 Embed = Callable[..., Embedding]
 
 
-def _matcher(people: dict[str, list[npt.NDArray[np.float32]]], *, pooling: Pooling = Pooling.MAX) -> Matcher:
+def _matcher(people: dict[str, list[npt.NDArray[np.float32]]]) -> Matcher:
     refs = tuple(sorted(people))
     rows = [(number, vector) for number, ref in enumerate(refs) for vector in people[ref]]
     snapshot = GallerySnapshot(
@@ -30,7 +30,7 @@ def _matcher(people: dict[str, list[npt.NDArray[np.float32]]], *, pooling: Pooli
         model_sha256=MODEL,
         preprocess_sha256=PREPROCESS,
     )
-    return Matcher(snapshot=snapshot, threshold=0.4, pooling=pooling)
+    return Matcher(snapshot=snapshot, threshold=0.4)
 
 
 def test_match_names_the_nearest_and_the_nearest_other(unit: Unit, embed: Embed) -> None:
@@ -38,7 +38,10 @@ def test_match_names_the_nearest_and_the_nearest_other(unit: Unit, embed: Embed)
     matcher = _matcher({"A": [unit(a=1.0), unit(a=0.9)], "B": [unit(b=1.0)], "C": [unit(c=1.0)]})
     match = matcher.match(embed(unit(a=0.7, b=0.5, c=0.2)))
     assert (match.person_ref, match.second_ref) == ("A", "B")
-    assert match.score == pytest.approx(0.9 * 0.7 + (1 - 0.81) ** 0.5 * (1 - 0.78) ** 0.5, abs=1e-6)
+    face, photos = unit(a=0.7, b=0.5, c=0.2), np.stack([unit(a=1.0), unit(a=0.9)])
+    mean = photos.sum(axis=0)
+    template = float(mean @ face) / float(np.linalg.norm(mean))
+    assert match.score == pytest.approx((template + float((photos @ face).max())) / 2, abs=1e-6)
     assert match.second_score == pytest.approx(0.5, abs=1e-6)
     assert (match.threshold, match.gallery_version) == (0.4, 4)
 
@@ -56,18 +59,12 @@ def test_empty_gallery_matches_nobody(unit: Unit, embed: Embed) -> None:
     assert (match.person_ref, match.score, match.second_ref, match.gallery_version) == (None, -1.0, None, 0)
 
 
-def test_mean_of_two_best_is_not_won_by_one_lucky_photo(unit: Unit, embed: Embed) -> None:
-    """A: one photo very near, one far; B: two fairly near. The poolings disagree, as they should."""
-    people = {
-        "A": [unit(a=1.0), unit(d=1.0)],
-        "B": [unit(b=1.0), unit(b=0.8, e=0.6), unit(e=1.0)],
-        "C": [unit(c=1.0)],
-    }
-    face = embed(unit(a=0.62, b=0.6, c=0.1))
-    assert _matcher(people).match(face).person_ref == "A"
-    top2 = _matcher(people, pooling=Pooling.MEAN_TOP2)
-    expected_b = sorted(float(vector @ face.vector) for vector in people["B"])[-2:]
-    np.testing.assert_allclose([0.31, np.mean(expected_b), 0.1], top2.scores(face), atol=1e-6)
+def test_one_photo_that_fits_helps_and_does_not_win_alone(unit: Unit, embed: Embed) -> None:
+    """A has one photo that fits very well and one that does not at all, all of B's fit well: B is nearest."""
+    people = {"A": [unit(a=1.0), unit(d=1.0)], "B": [unit(a=0.8, b=0.6), unit(a=0.8, b=-0.6)]}
+    face = embed(unit(a=1.0))
+    found = _matcher(people).scores(face)
+    np.testing.assert_allclose([(0.5**0.5 + 1.0) / 2, (1.0 + 0.8) / 2], found, atol=1e-6)
 
 
 @pytest.mark.parametrize("changed", [{"model": "c" * 64}, {"preprocess": "c" * 64}])
@@ -78,28 +75,29 @@ def test_embedding_of_another_model_is_refused(unit: Unit, embed: Embed, changed
 
 
 def test_photos_that_cancel_each_other_out_match_nobody() -> None:
-    """Two opposite vectors have no mean direction; the person is similar to nobody, and no number is NaN."""
+    """Two opposite vectors have no mean direction: no number is NaN, and nobody is named by the one photo."""
     vector = np.zeros(128, np.float32)
     vector[0] = 1.0
-    matcher = _matcher({"A": [vector, -vector], "B": [vector]}, pooling=Pooling.TEMPLATE)
-    assert matcher.scores(Embedding(vector, MODEL, PREPROCESS)).tolist() == [0.0, 1.0]
+    matcher = _matcher({"A": [vector, -vector], "B": [vector]})
+    assert matcher.scores_of(vector).tolist() == [0.5, 1.0]
 
 
-def test_scores_equal_brute_force() -> None:
-    """300 people with one to five photos each, all poolings, against the definition."""
+@pytest.mark.parametrize("people", [SHORTLIST, 300])
+def test_scores_equal_brute_force(people: int) -> None:
+    """One to five photos each, against the definition; behind the shortlist nobody is nearer."""
     rng = np.random.default_rng(3)
-    photos_of = [rng.normal(size=(rng.integers(1, 6), 128)).astype(np.float32) for _ in range(300)]
-    people = {f"P{i:03}": [v / np.linalg.norm(v) for v in rows] for i, rows in enumerate(photos_of)}
-    vector = rng.normal(size=128).astype(np.float32)
-    face = Embedding(vector / np.float32(np.linalg.norm(vector)), MODEL, PREPROCESS)
-    photos = {ref: sorted(float(v @ face.vector) for v in vectors) for ref, vectors in people.items()}
-    best = [photos[ref][-1] for ref in sorted(photos)]
-    top2 = [float(np.mean(photos[ref][-2:])) for ref in sorted(photos)]
-    means = [np.mean(people[ref], axis=0) for ref in sorted(people)]
-    template = [float(mean @ face.vector / np.linalg.norm(mean)) for mean in means]
-    np.testing.assert_allclose(template, _matcher(people, pooling=Pooling.TEMPLATE).scores(face), atol=1e-6)
-    np.testing.assert_allclose(best, _matcher(people).scores(face), atol=1e-6)
-    np.testing.assert_allclose(top2, _matcher(people, pooling=Pooling.MEAN_TOP2).scores(face), atol=1e-6)
+    photos_of = [rng.normal(size=(rng.integers(1, 6), 128)) for _ in range(people)]
+    photos = [(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32) for rows in photos_of]
+    face = rng.normal(size=128).astype(np.float32)
+    face /= np.float32(np.linalg.norm(face))
+    found = _matcher({f"P{number:03}": list(rows) for number, rows in enumerate(photos)}).scores_of(face)
+    means = [rows.sum(axis=0) for rows in photos]
+    template = np.array([float(mean @ face / np.linalg.norm(mean)) for mean in means])
+    best = np.array([float((rows @ face).max()) for rows in photos])
+    near = np.argsort(-template)[:SHORTLIST]
+    np.testing.assert_allclose(((template + best) / 2)[near], found[near], atol=1e-6)
+    far = np.setdiff1d(np.arange(people), near)
+    assert all(found[far] <= found[near].min())
 
 
 @pytest.mark.parametrize(

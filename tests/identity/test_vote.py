@@ -348,7 +348,7 @@ def test_evidence_is_independent_of_the_order_of_views(unit: Unit) -> None:
         for number, (vector, weight) in enumerate(order):
             embedding = Embedding(vector, MODEL, PREPROCESS)
             evidence.add(embedding, weight=weight, mono_ns=number, matcher=matcher)
-        results.append((*evidence.means(), evidence.verdict(current=None).says))
+        results.append((*evidence.likeness(), evidence.verdict(current=None).says))
     np.testing.assert_allclose(np.array([r[:3] for r in results], float), np.tile(results[0][:3], (120, 1)))
     assert {result[3] for result in results} == {(Decision.NAMED, "A")}
 
@@ -361,7 +361,7 @@ def test_old_evidence_fades(unit: Unit) -> None:
         embedding = Embedding(vector, MODEL, PREPROCESS)
         evidence.add(embedding, weight=1.0, mono_ns=second * 1_000_000_000, matcher=matcher)
     assert len(evidence) == 3
-    np.testing.assert_allclose([0.0, 0.7], evidence.means(), atol=1e-6)
+    np.testing.assert_allclose([0.0, 0.7], evidence.likeness(), atol=1e-6)
 
 
 def test_window_is_bounded(unit: Unit) -> None:
