@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edge_app.commands.signed import CommandRefused
-from edge_app.delivery.files import write_durably
+from edge_app.durable import write_durably
 
 if TYPE_CHECKING:
     from pathlib import Path

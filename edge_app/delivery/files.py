@@ -15,6 +15,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from edge_app.durable import write_durably
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -115,28 +117,3 @@ def has_room(folder: Path, *, ballasts: int = 1) -> bool:
         return free_bytes(folder) >= ballasts * _BALLAST_BYTES
     except OSError:
         return True
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace the file at `path` as a whole: temporary file, sync, rename, sync of the folder."""
-    temporary = path.with_name(path.name + ".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:  # writes on where the system took a part only
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new files in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,10 +25,11 @@ from edge_app.delivery.database import (
     transaction,
     translated,
 )
-from edge_app.delivery.files import Ballast, SequenceCeiling, file_id, has_room, sync_folder
+from edge_app.delivery.files import Ballast, SequenceCeiling, file_id, has_room
 from edge_app.delivery.lock import OutboxLock
 from edge_app.delivery.rescue import Rescue
 from edge_app.delivery.salvage import Wreck, complete, new_file, settle
+from edge_app.durable import sync_folder
 from edge_app.errors import OutboxCorrupt, OutboxError, OutboxFull
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import sqlite3
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_app.delivery.files import sync_folder
+from edge_app.durable import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from edge_app.delivery.files import write_durably
+from edge_app.durable import write_durably
 from edge_app.errors import OutboxError, remedy
 from edge_app.records import Event
 

@@ -15,7 +15,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_app.engines.durable import replace_durably, sync_folder
+from edge_app.durable import sync_folder
+from edge_app.engines.durable import replace_durably
 from edge_app.errors import ModelError
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edge_app.durable import write_durably
 from edge_app.errors import GalleryError
 from edge_app.identity import likeness
 from edge_app.identity.alike import look_alikes
@@ -157,15 +158,14 @@ def path_beside(gallery: Path) -> Path:
 
 
 def save(path: Path, calibration: Calibration) -> None:
-    """Replace the file at `path` as a whole.
+    """Replace the file at `path` as a whole, mode 0600: it names people.
 
     Raises:
         GalleryError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    body = json.dumps({"v": VERSION, **asdict(calibration)}, indent=1)
     try:
-        temporary.write_text(json.dumps({"v": VERSION, **asdict(calibration)}, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write_durably(path, body.encode("utf-8"), for_owner=True)
     except OSError as error:
         raise GalleryError(
             f"{path} cannot be written: {error.strerror}", fix="run the command as the register's owner"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from edge_app.durable import sync_folder
 from edge_app.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def create(path: Path) -> None:
             os.chown(temporary, folder.st_uid, folder.st_gid)
         with contextlib.suppress(FileExistsError):  # another command was quicker: its register stands
             os.link(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
         raise gallery_error(path, error) from error
     finally:
@@ -182,11 +183,3 @@ def _build_empty(temporary: Path) -> None:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.execute("COMMIT")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

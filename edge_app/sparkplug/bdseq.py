@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from edge_app.delivery.files import write_durably
+from edge_app.durable import write_durably
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -253,6 +253,7 @@ def test_file_holds_what_was_found(tmp_path: Path) -> None:
     )
     save(path, found)
     assert found.left_out
+    assert 0o600 == path.stat().st_mode & 0o777, "it names people"
     assert found == load(path)
     for content in (b"", b"[]", b"{", b'{"v": 2}', json.dumps({"v": 1, "alike": [], "people": {}}).encode()):
         path.write_bytes(content)
