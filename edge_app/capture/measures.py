@@ -24,8 +24,12 @@ _SIZE: Final = (320, 180)
 _BLOCKS: Final = (16, 9)
 _EDGES: Final = (80, 45)
 _TILE: Final = (15, 16)
+#: Rows and columns of what is measured by place.
+SHAPES: Final = {"brightness": (9, 16), "detail": (9, 16), "edges": (45, 80)}
 #: Video white: cameras of limited range, and those that press highlights together, end well below 255.
 _SATURATED: Final = 235
+#: A tile whose edges correlate less shows something else, or nothing.
+_UNLIKE: Final = 0.2
 #: Added to brightness before dividing by it: sensor noise in the dark is no detail.
 _FLOOR: Final = 10.0
 
@@ -103,15 +107,14 @@ def likeness(edges: Map, reference: Map) -> float:
     Tiles without edges in the reference say nothing; 1 if there are none. Somebody who stands in the
     picture changes some tiles, and not the median.
     """
-    height, width = _TILE
-    bar = 0.15 * float(reference.std())
-    found = [
-        _correlation(edges[y : y + height, x : x + width], tile)
-        for y in range(0, reference.shape[0], height)
-        for x in range(0, reference.shape[1], width)
-        if (tile := reference[y : y + height, x : x + width]).std() > bar
-    ]
+    found = _tiles(edges, reference)
     return float(np.median(found)) if found else 1.0
+
+
+def elsewhere(edges: Map, reference: Map) -> float:
+    """Return the share of tiles, 0..1, in which the edges of `reference` are nowhere to be seen."""
+    found = _tiles(edges, reference)
+    return sum(one < _UNLIKE for one in found) / len(found) if found else 0.0
 
 
 def gained(edges: Map, reference: Map) -> float:
@@ -122,6 +125,18 @@ def gained(edges: Map, reference: Map) -> float:
     change = edges - reference
     lost = float(np.maximum(-change, 0.0).sum())
     return float(np.maximum(change, 0.0).sum()) / max(lost, 1e-6)
+
+
+def _tiles(edges: Map, reference: Map) -> list[float]:
+    """Return the correlation of every tile that has edges in `reference`."""
+    height, width = _TILE
+    bar = 0.15 * float(reference.std())
+    return [
+        _correlation(edges[y : y + height, x : x + width], tile)
+        for y in range(0, reference.shape[0], height)
+        for x in range(0, reference.shape[1], width)
+        if (tile := reference[y : y + height, x : x + width]).std() > bar
+    ]
 
 
 def _slope(luma: Any) -> Any:

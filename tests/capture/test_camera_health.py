@@ -213,3 +213,84 @@ def test_another_resolution_is_learnt_anew(footage: dict[str, list[Picture]]) ->
     smaller = [np.ascontiguousarray(shifted(frame)[:300, :400]) for frame in frames]
     seen = {health.look(smaller[second % len(smaller)], second * S) for second in range(20, 60)}
     assert {Sight.CLEAR} == seen
+
+
+def test_another_resolution_ends_no_fault(footage: dict[str, list[Picture]]) -> None:
+    """What the camera used to see counts on: larger pictures are still blurred, and sharp ones end it."""
+    frames = next(iter(footage.values()))
+    health = CameraHealth()
+    watch(health, frames, range(20))
+    blurred = [soft(frame, 4) for frame in frames]
+    assert watch(health, blurred, range(20, 40))[-1].blind
+    larger = [np.asarray(cv2.resize(frame, (1280, 720)), np.uint8) for frame in blurred]
+    assert all(sight.blind for sight in watch(health, larger, range(40, 100)))
+    assert Sight.CLEAR is watch(health, frames, range(100, 115))[-1]
+
+
+def watch(health: CameraHealth, frames: list[Picture], seconds: range) -> list[Sight]:
+    """Return what is seen in `frames`, in a loop, at each of `seconds`."""
+    return [health.look(frames[second % len(frames)], second * S) for second in seconds]
+
+
+def hidden(picture: Picture, share: float) -> Picture:
+    """Return it with something dark before the right part of it."""
+    left = picture.copy()
+    left[:, round(640 * (1 - share)) :] = 18
+    return left
+
+
+LASTING: dict[str, tuple[Sight, Callable[[Picture], Picture]]] = {
+    "most of it hidden": (Sight.COVERED, lambda picture: hidden(picture, 0.8)),
+    "half hidden": (Sight.LAMP_OUT, lambda picture: hidden(picture, 0.5)),
+    "lamps down": (Sight.LAMP_OUT, lambda picture: (picture * 0.3).astype(np.uint8)),
+    "mud": (Sight.DIRTY, mud),
+    "cloth, and gain turned up": (Sight.COVERED, lambda picture: np.clip(
+        np.random.default_rng(int(picture.sum()) % 2**32).normal(24, 6, picture.shape), 0, 255
+    ).astype(np.uint8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", LASTING)
+def test_fault_is_told_for_as_long_as_it_lasts(footage: dict[str, list[Picture]], fault: str) -> None:
+    """An hour of it is no new normal, and the way back is found within fifteen seconds."""
+    expected, make = LASTING[fault]
+    for name, frames in list(footage.items())[:2]:
+        health = CameraHealth()
+        watch(health, frames, range(20))
+        bad = [make(frame) for frame in frames]
+        seen = [*watch(health, bad, range(20, 40)), *watch(health, bad, range(40, 3600, 17))]
+        assert {expected} == set(seen[4:]), name
+        back = watch(health, frames, range(3600, 3630))
+        assert {Sight.CLEAR} == set(back[15:]), name
+
+
+def test_camera_that_is_put_back_is_known_at_once(footage: dict[str, list[Picture]]) -> None:
+    """It was moved, taken as it is after a while, and both views count from then on."""
+    frames = next(iter(footage.values()))
+    moved = [shifted(frame) for frame in frames]
+    health = CameraHealth(accept_after_s=30)
+    watch(health, frames, range(15))
+    assert Sight.CLEAR is watch(health, moved, range(15, 80))[-1]
+    assert Sight.MOVED not in watch(health, frames, range(80, 100))[5:]
+    assert Sight.BLURRED is watch(health, [soft(frame, 2.5) for frame in frames], range(100, 120))[-1]
+
+
+def test_moved_camera_stays_told_where_it_may_not_be_taken_as_it_is(
+    footage: dict[str, list[Picture]],
+) -> None:
+    """A camera with portals, whose lines lie wrong; and one that sees worse where it looks now."""
+    frames = next(iter(footage.values()))
+    moved = [shifted(frame) for frame in frames]
+    strict = CameraHealth(accept_after_s=None, frozen_after_s=None)
+    worse = CameraHealth(accept_after_s=30, frozen_after_s=None)
+    for health, pictures in ((strict, moved), (worse, [soft(frame, 1.2) for frame in moved])):
+        watch(health, frames, range(15))
+        assert {Sight.MOVED} == set(watch(health, pictures, range(15, 1500, 7))[5:])
+
+
+def test_picture_that_is_richer_than_the_first_is_no_dirt(footage: dict[str, list[Picture]]) -> None:
+    """Somebody stood before the lens while it learnt: when they are gone it is not blind for ever."""
+    for name, frames in footage.items():
+        health = CameraHealth()
+        watch(health, [hidden(frame, 0.6) for frame in frames], range(15))
+        assert not any(sight.blind for sight in watch(health, frames, range(15, 60))[4:]), name
