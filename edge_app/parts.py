@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from edge_app import clock as clocks
 from edge_app import extras, wiring
 from edge_app.annotate import ShowWriter
-from edge_app.capture.camera import Camera
+from edge_app.cameras import Cameras
 from edge_app.capture.newest import NewestFrame
 from edge_app.delivery.event import EnvelopeContext
 from edge_app.delivery.service import Delivery
@@ -181,9 +182,20 @@ class Parts:
         """Return what each stage does, by its name in the daemon's table; ``recognise`` is the last."""
         turn = threading.Lock()
         works: dict[str, Work] = {}
+        cameras = Cameras(
+            self._config,
+            clock=self._clock,
+            boot=self._context.boot,
+            reason_of=self._delivery.standing_reason,
+            opener=self._opener,
+        )
         for camera in self._config.cameras:
             newest = NewestFrame(keep_all=wiring.source_spec(camera).keeps_all)
-            works[f"capture:{camera.name}"] = self._make_camera(camera, newest).run
+            stage = f"capture:{camera.name}"
+            made = cameras.make(
+                camera, newest, beat=partial(self._beat, stage), on_state=self._recognise.camera_state
+            )
+            works[stage] = made.run
             works[f"faces:{camera.name}"] = self._make_faces(camera, newest, turn).run
         works["recognise"] = self._recognise.run
         return works
@@ -286,19 +298,6 @@ class Parts:
                 stage.use_limits(wiring.quality_limits(self._config))
             _log.info("config_taken", threshold=round(self._threshold(), 3))
             taken.set()
-
-    def _make_camera(self, camera: CameraConfig, newest: NewestFrame) -> Camera:
-        return Camera(
-            name=camera.name,
-            zone=camera.zone,
-            spec=wiring.source_spec(camera),
-            newest=newest,
-            clock=self._clock,
-            beat=lambda: self._beat(f"capture:{camera.name}"),
-            on_state=self._recognise.camera_state,
-            blind_after_s=camera.blind_after_s,
-            opener=self._opener,
-        )
 
     def _make_faces(self, camera: CameraConfig, newest: NewestFrame, turn: threading.Lock) -> FacesWorker:
         limits = wiring.quality_limits(self._config)

@@ -100,6 +100,7 @@ class RecogniseWorker:
         self._beat = beat
         self._on_tick = on_tick
         self._watch = watch
+        self._stated: set[str] = set()
         self._states: queue.SimpleQueue[CameraState] = queue.SimpleQueue()
         self._drops = DropMeter()
         self._last: dict[str, dict[str, Identity]] = {}
@@ -107,6 +108,7 @@ class RecogniseWorker:
 
     def camera_state(self, state: CameraState) -> None:
         """Take note that a camera has gone blind, or sees again. Any thread."""
+        self._stated.add(state.camera)
         self._states.put(state)
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -136,7 +138,7 @@ class RecogniseWorker:
     def process(self, faces: FrameFaces) -> None:
         """Decide about every face of one frame and submit what is new."""
         frame = faces.frame
-        if not self._drops.saw(frame.camera, frame.dropped):
+        if not self._drops.saw(frame.camera, frame.dropped) and frame.camera not in self._stated:
             self.camera_state(CameraState(camera=frame.camera, zone=self._zones[frame.camera]))
         faces = self._handovers.renamed(faces)
         for track in faces.crossed:

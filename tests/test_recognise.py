@@ -12,7 +12,7 @@ from edge_app.identity.snapshot import GallerySnapshot
 from edge_app.identity.vote import IdentityStage
 from edge_app.presence.muster import Muster
 from edge_app.recognise import DropMeter, RecogniseWorker
-from edge_app.records import Box, Embedding, Face, Frame, FrameFaces, Quality, TrackedFace
+from edge_app.records import Box, CameraState, Embedding, Face, Frame, FrameFaces, Quality, TrackedFace
 from edge_app.stages import Slot
 
 if TYPE_CHECKING:
@@ -81,3 +81,29 @@ def test_name_does_not_go_over_to_whoever_takes_the_track() -> None:
     assert all(person is None for track, _, person in said if track != "t000001")
     named = [number for number, (_, decision, _) in enumerate(said) if decision == "named"]
     assert named[-1] < next(number for number, (track, _, _) in enumerate(said) if track == "t000001.2")
+
+
+def worker_told(told: list[Event]) -> RecogniseWorker:
+    """Return a worker without a register, into whose muster an alarm of the last run came."""
+    snapshot = GallerySnapshot.empty(model_sha256="a" * 64, preprocess_sha256="b" * 64)
+    matcher = Matcher(snapshot=snapshot, threshold=0.4)
+    return RecogniseWorker(
+        faces=Slot(), recogniser=Pictures(), identity=IdentityStage(lambda: matcher),
+        muster=Muster(zones={"cam": "hall"}, standing_alarms=["camera_blind.cam"]), zones={"cam": "hall"},
+        submit=told.append, mono_ns=lambda: 0, beat=lambda: None, on_tick=lambda _now: None,
+    )  # fmt: skip
+
+
+def test_first_frame_of_a_camera_that_is_said_to_be_blind_says_nothing_else() -> None:
+    """A picture alone does not end an alarm of the last run; without a word of the camera it does."""
+    told: list[Event] = []
+    worker = worker_told(told)
+    worker.camera_state(CameraState("cam", "hall", blind_since_ns=0, reason="dirty"))
+    worker.process(frame_of(0, 0, ended=("t000001",)))
+    worker.run(lambda: True)
+    assert ["camera_blind"] == [event.kind for event in told]
+    other: list[Event] = []
+    worker = worker_told(other)
+    worker.process(frame_of(0, 0, ended=("t000001",)))
+    worker.run(lambda: True)
+    assert ["camera_sees"] == [event.kind for event in other]

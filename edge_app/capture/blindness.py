@@ -38,11 +38,20 @@ class Blindness:
         self._told: CameraState | None = None
         self._noticed: tuple[str | None, int] = (None, now_ns)
         self._impaired: str | None = None
+        self._known = False
 
     @property
     def blind(self) -> bool:
         """Whether it was said to be blind and has not seen since."""
         return self._told is not None
+
+    def known(self, reason: str, since_ns: int, *, blind: bool) -> None:
+        """Begin with what an earlier run knew: told at once, and it stands until a picture says otherwise."""
+        self._known = True
+        if blind:
+            self.saw_nothing(reason, since_ns)
+        else:
+            self.noticed(reason, since_ns)
 
     def noticed(self, impairment: str | None, mono_ns: int) -> None:
         """Note what is wrong with a camera that sees all the same, None when nothing is."""
@@ -53,6 +62,7 @@ class Blindness:
         """Note a useful picture at `mono_ns`."""
         self._saw_ns = max(self._saw_ns, mono_ns)
         self._reason = NO_FRAMES
+        self._known = False
 
     def saw_nothing(self, reason: str, since_ns: int | None = None) -> None:
         """Note a picture in which there is nothing to see, why, and since when, if that is found out late."""
@@ -65,9 +75,10 @@ class Blindness:
 
         ``blind_since_ns`` is when the last useful picture came, not when that was found out.
         """
-        silent = now_ns - self._saw_ns >= self._after_ns
+        known_blind = self._known and self._reason != NO_FRAMES
+        silent = known_blind or now_ns - self._saw_ns >= self._after_ns
         impaired = self._impaired
-        if not silent and now_ns - self._noticed[1] >= _IMPAIRED_AFTER_S * _NS_PER_S:
+        if not silent and (self._known or now_ns - self._noticed[1] >= _IMPAIRED_AFTER_S * _NS_PER_S):
             impaired = self._noticed[0]
         if silent == self.blind and impaired == self._impaired:
             return None

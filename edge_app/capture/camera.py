@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from edge_app.capture.blindness import Backoff, Blindness
-from edge_app.capture.camera_health import CameraHealth, Sight
+from edge_app.capture.camera_health import CameraHealth, Memory
+from edge_app.capture.sight import Sight
 from edge_app.capture.sources import open_source
 from edge_app.errors import SourceError
 from edge_app.records import Frame
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from edge_app.capture.memory import CameraMemory
     from edge_app.capture.newest import NewestFrame
     from edge_app.capture.sources import Source
     from edge_app.capture.spec import SourceSpec
@@ -59,6 +61,8 @@ class Camera:
             longest wait in a driver (V4L2: 10 s).
         backoff: waits between attempts to open it again.
         opener: opens the source; another one in tests.
+        memory: what the camera used to see, kept over restarts; None for a recording.
+        accept_moved_s: a camera that was moved for so long is how it is; None: never.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class Camera:
         stuck_after_s: float = 60.0,
         backoff: Backoff | None = None,
         opener: Callable[[SourceSpec], Source] | None = None,
+        memory: CameraMemory | None = None,
+        accept_moved_s: float | None = 600.0,
     ) -> None:
         self.name, self.zone = name, zone
         self._spec, self._newest, self._clock = spec, newest, clock
@@ -82,9 +88,15 @@ class Camera:
         self._stuck_ns = round(stuck_after_s * _NS_PER_S)
         self._backoff = backoff or Backoff()
         self._open = opener or (lambda spec: open_source(spec, clock=clock))
-        self._health = CameraHealth(frozen_after_s=_FROZEN_AFTER_S if spec.live else None)
+        self._memory = memory
+        known = Memory() if memory is None else memory.load()
+        self._health = CameraHealth(
+            frozen_after_s=_FROZEN_AFTER_S if spec.live else None, accept_after_s=accept_moved_s, memory=known
+        )
         self._lock = threading.Lock()
         self._blindness = Blindness(camera=name, zone=zone, after_s=blind_after_s, now_ns=clock.mono_ns())
+        if known.sight is not Sight.CLEAR:
+            self._blindness.known(known.sight.value, known.since_ns, blind=known.sight.blind)
         self._stop = threading.Event()
         self._alive_ns = clock.mono_ns()
         self._frames = 0
@@ -106,6 +118,7 @@ class Camera:
         Raises:
             SourceError: a recording cannot be opened. (A camera is tried again for ever.)
         """
+        self._watch()  # what the last run knew is told before a picture can say otherwise
         reader = threading.Thread(target=self._read_guarded, name=f"reader-{self.name}", daemon=True)
         reader.start()
         while reader.is_alive() and not stopping():
@@ -131,6 +144,8 @@ class Camera:
                 event, camera=self.name, source=self._spec.shown, reason=state.reason, impaired=state.impaired
             )
             self._on_state(state)
+        if self._memory is not None:
+            self._memory.keep(self._health.memory, now)
 
     def _read_guarded(self) -> None:
         try:

@@ -96,6 +96,10 @@ class CameraConfig(Section):
     zone: Name = Field(description="where a person is when this camera sees them")
     source: Source
     blind_after_s: Positive = Field(default=10.0, description="seconds without a picture: blind")
+    view: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="raise it when the camera was hung or pointed anew: it learns anew what it sees",
+    )
     portals: tuple[PortalConfig, ...] = Field(default=(), description="ways in and out within its picture")
 
     @model_validator(mode="after")

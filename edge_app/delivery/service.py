@@ -9,6 +9,7 @@ when each of them has receipted it.
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -72,7 +73,7 @@ class Delivery:
         self._draft = Drafter(context=context, clock=clock)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.BoundedSemaphore(options.queue)
-        self._stood: tuple[str, ...] = ()
+        self._stood: dict[str, str] = {}
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
 
@@ -100,7 +101,7 @@ class Delivery:
         link.start()
 
     def _assemble(self, outbox: Outbox, keys: dict[str, bytes]) -> Link:
-        self._stood = tuple(alarm.id for alarm in outbox.alarms() if alarm.body is not None)
+        self._stood = {one.id: _reason_of(one.body) for one in outbox.alarms() if one.body is not None}
         link = self._new_link(receipts=bool(keys))
         self._worker = self._new_worker(outbox, link, keys)
         before = outbox.note(RUN, "running")
@@ -201,7 +202,11 @@ class Delivery:
 
     def standing_alarms(self) -> tuple[str, ...]:
         """Return the ids of the alarms that stood in the outbox at `start`: an earlier run raised them."""
-        return self._stood
+        return tuple(self._stood)
+
+    def standing_reason(self, alarm_id: str) -> str | None:
+        """Return why an alarm was raised that stood in the outbox at `start`; None if it did not."""
+        return self._stood.get(alarm_id)
 
     def contains(self, event_id: UUID, *, timeout: float = 5.0) -> bool:
         """Return whether the event waits in the outbox or to be committed; True if nobody answers in time."""
@@ -243,3 +248,8 @@ class Delivery:
                 self._cards.arrived(message.payload)
         elif self._on_command is not None and message.topic != self._topics.responses:
             self._on_command(message)
+
+
+def _reason_of(body: bytes) -> str:
+    """Return the reason that an alarm's event gives."""
+    return str(json.loads(body).get("reason", ""))

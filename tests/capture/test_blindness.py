@@ -103,3 +103,19 @@ def test_waits_are_spread() -> None:
     waits = [[Backoff(uniform=random.Random(box).uniform, base_s=8).next_s()] for box in range(10)]
     assert 10 == len({wait for (wait,) in waits})
     assert all(0 <= wait <= 8 for (wait,) in waits)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_what_an_earlier_run_knew_is_told_at_once_and_ends_by_a_picture(blind: bool) -> None:
+    """However short ago that was: without it the first picture would be an all-clear."""
+    blindness = Blindness(camera="cam1", zone="drift", after_s=10, now_ns=5 * S)
+    blindness.known("dirty" if blind else "moved", 4 * S, blind=blind)
+    told = blindness.check(5 * S)
+    assert told is not None
+    assert (4 * S, "dirty", None) if blind else (None, None, "moved") == (
+        told.blind_since_ns, told.reason, told.impaired,
+    )  # fmt: skip
+    assert blindness.check(6 * S) is None
+    blindness.saw(7 * S)
+    blindness.noticed(None, 7 * S)
+    assert CameraState(camera="cam1", zone="drift") == blindness.check((7 if blind else 13) * S)

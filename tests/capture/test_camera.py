@@ -11,7 +11,10 @@ import structlog
 
 from edge_app.capture.blindness import Backoff
 from edge_app.capture.camera import Camera
+from edge_app.capture.camera_health import Memory
+from edge_app.capture.memory import CameraMemory
 from edge_app.capture.newest import NewestFrame
+from edge_app.capture.sight import Sight
 from edge_app.capture.spec import SourceSpec
 from edge_app.clock import SystemClock
 from edge_app.errors import SourceError
@@ -202,3 +205,38 @@ def test_slow_detector_does_not_make_a_camera_blind(tmp_path: Path) -> None:
     time.sleep(1.0)
     assert [] == rig.states
     assert rig.stop() < 2
+
+
+class Slides:
+    """A camera that gives these pictures, one every 50 ms, over and over."""
+
+    def __init__(self, pictures: list[npt.NDArray[np.uint8]]) -> None:
+        self._pictures = pictures
+        self.position = 0
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Return the next one."""
+        time.sleep(0.05)
+        self.position += 1
+        return self._pictures[self.position % len(self._pictures)]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_camera_that_was_blind_is_told_before_its_first_picture(tmp_path: Path) -> None:
+    """A restart before a dirty lens gives no all-clear: the first word is what the last run knew."""
+    path = tmp_path / "cam1.json"
+    known: dict[str, Any] = {"camera": "cam1", "source": "/dev/video9", "view": 1, "boot": "b1"}
+    since_ns = SystemClock().mono_ns() - 60_000_000_000
+    assert CameraMemory(path, **known).keep(Memory(sight=Sight.DIRTY, since_ns=since_ns, held=Sight.DIRTY), 0)
+    rng = np.random.default_rng(1)
+    pictures = [rng.integers(0, 255, (90, 160, 3), np.uint8) for _ in range(9)]
+    rig = Rig(
+        SourceSpec(kind="v4l2", location="/dev/video9"),
+        opener=lambda _spec: Slides(pictures),
+        memory=CameraMemory(path, **known),
+    )
+    until(lambda: rig.camera.frames > 40)
+    rig.stop()
+    assert [("dirty", since_ns)] == [(state.reason, state.blind_since_ns) for state in rig.states]

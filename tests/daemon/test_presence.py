@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
 from benchmarks.camera_daemon import Course, run_faults
 from benchmarks.camera_health import FAULTS
+from benchmarks.rig import Watcher
+from edge_app import clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +76,18 @@ def test_muster_says_since_when_a_camera_is_blind(
     assert 2 <= (told.after_s or 0) <= 5
     assert told.over_s is not None
     assert 0 <= told.over_s <= 2
+
+
+def test_power_cut_before_a_lens_out_of_focus_gives_no_all_clear(
+    broker: Mosquitto, centerface: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alarm stands on in the next boot, for as long as the picture is bad, and is not raised anew."""
+    watcher = Watcher(broker.port)
+    for course in (Course(clean=12, faulty=12, after=0, blind_after_s=3), Course(0, 20, 0, 3)):
+        run_faults(tmp_path, {"blur": FAULTS["blur"]}, course=course, port=broker.port, detector=centerface)
+        monkeypatch.setattr(clock, "boot_id", lambda: str(uuid4()))
+    told = sorted((one for one in watcher.events() if one.get("alarm")), key=lambda one: int(one["seq"]))
+    watcher.close()
+    first = next(n for n, one in enumerate(told) if one["reason"] == "blurred")
+    said = [(one["kind"], one.get("reason")) for one in told[first:]]
+    assert [("camera_blind", "blurred")] == said
