@@ -32,6 +32,7 @@ from edge_app.identity.vote import IdentityStage
 from edge_app.inbox import Inbox
 from edge_app.recognise import RecogniseWorker
 from edge_app.records import Event
+from edge_app.register import Register
 from edge_app.stages import CameraEnded, FacesWorker, Slot
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class Parts:
         self._presence = wiring.presence(
             config, boot=self._context.boot, clock=clock, standing_alarms=self._delivery.standing_alarms()
         )
+        self._register = Register(
+            self._matcher,
+            standing=self._delivery.standing_alarms(),
+            counted=[ref for ref, _ in self._presence.muster.kept().people],
+        )
         page = None if self._page is None else self._page.status.saw
         self._watchers = [one for one in (watch, page, self._film if show else None) if one is not None]
         self._recognise = self._make_recognise({camera.name: camera.zone for camera in config.cameras})
@@ -139,7 +145,6 @@ class Parts:
             calibration_path=path_beside(self._config.gallery.path) if calibrated else None,
             clock=self._clock,
         )
-        self._registered = self._matcher()
         self._identity = IdentityStage(self._matcher, options=wiring.vote_options(self._config))
 
     def _open_delivery(self) -> None:
@@ -151,7 +156,7 @@ class Parts:
             boot=clocks.boot_id(),
             backend=self._recogniser.backend,
             model_sha=self._recogniser.model_sha256,
-            gallery_version=self._registered.version,
+            gallery_version=self._matcher().version,
         )
         self._delivery = Delivery(
             options=wiring.delivery_options(config),
@@ -232,9 +237,9 @@ class Parts:
             reason=self._recogniser.reason,
             detector=self._config.detector.kind,
             detector_backend=self._detector.backend,
-            threshold=round(self._registered.threshold, 3),
-            registered=len(self._registered.refs),
-            gallery_version=self._registered.version,
+            threshold=round(self._register.now.threshold, 3),
+            registered=len(self._register.now.refs),
+            gallery_version=self._register.now.version,
         )
         said = {"version": wiring.version(), "clean": self._delivery.clean_before}
         self.submit(Event(kind="box_start", mono_ns=self._clock.mono_ns(), data=said))
@@ -376,13 +381,9 @@ class Parts:
         self.submit(Event(kind="backend_changed", mono_ns=self._clock.mono_ns(), data=data))
 
     def _follow_register(self, now_ns: int) -> None:
-        before, now = self._registered, self._matcher()
-        if now.version == before.version:
-            return
-        self._registered = now
-        self._context = dataclasses.replace(self._context, gallery_version=now.version)
-        self._delivery.set_context(self._context)
-        _log.info("gallery_changed", gallery_version=now.version, registered=len(now.refs))
-        versions = {"gallery_version": now.version, "previous_version": before.version}
-        data = {**versions, "registered": len(now.refs)}
-        self.submit(Event(kind="gallery_changed", mono_ns=now_ns, data=data))
+        for event in self._register.tick(now_ns):
+            version = self._register.now.version
+            if version != self._context.gallery_version:
+                self._context = dataclasses.replace(self._context, gallery_version=version)
+                self._delivery.set_context(self._context)
+            self.submit(event)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_app.delivery.files import free_bytes
-from edge_app.records import Event
+from edge_app.health.standing import Standing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_app.records import Event
 
 ALARM_ID: Final = "disk_full"
 ALARM_BYTES: Final = 16 << 20
@@ -24,8 +26,7 @@ class RoomAlarm:
 
     def __init__(self, folder: Path, *, stands: bool) -> None:
         self._folder = folder
-        self._stands = stands
-        self._since_ns: int | None = None
+        self._alarm = Standing(ALARM_ID, stands=stands)
 
     def check(self, now_ns: int) -> Event | None:
         """Return the event by which the alarm is raised or cleared, if it is; `now_ns` is monotonic."""
@@ -33,12 +34,4 @@ class RoomAlarm:
             free = free_bytes(self._folder)
         except OSError:  # another fault, told by others
             return None
-        low = free < (2 * ALARM_BYTES if self._stands else ALARM_BYTES)
-        if low == self._stands:
-            return None
-        self._stands = low
-        if low or self._since_ns is None:
-            self._since_ns = now_ns
-        state = "active" if low else "cleared"
-        alarm = {"id": ALARM_ID, "state": state, "since_ns": self._since_ns}
-        return Event(kind="alarm", mono_ns=now_ns, data={"reason": ALARM_ID, "alarm": alarm})
+        return self._alarm.check(free < (2 * ALARM_BYTES if self._alarm.stands else ALARM_BYTES), now_ns)

@@ -20,9 +20,11 @@ from edge_app.identity.match import Matcher, templates_of
 from edge_app.identity.snapshot import GallerySnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from edge_app.clock import Clock
+    from edge_app.identity.calibration import Calibration
     from edge_app.identity.gallery import Gallery
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +67,7 @@ class LiveMatcher:
         #: Why the register could not be read again; None while all is well.
         self.problem: GalleryError | None = None
         self._seen: tuple[object, ...] | None = None
+        self._calibrated_as: Calibration | None = None
         if gallery.path.exists():
             self._matcher = self._load()
         else:
@@ -80,6 +83,18 @@ class LiveMatcher:
             self._looked_ns = now
             self.reload_if_changed()
         return self._matcher
+
+    def expects(self, counted: Collection[str]) -> None:
+        """Say at the start that a register is missing: the ledger (`counted`) or a calibration has people."""
+        named = {*counted, *(() if self._calibrated_as is None else self._calibrated_as.people)}
+        if self._seen is not None or not named or store.signature(self._gallery.path) is not None:
+            return
+        self.problem = GalleryError(
+            f"{self._gallery.path} is not there: nobody can be recognised, and the presence ledger or the"
+            f" calibration names {len(named)} people",
+            fix="put the file back from a copy, or register people again",
+        )
+        _log.warning("register_missing", error=self.problem.what, fix=self.problem.fix)
 
     def use_threshold(self, threshold: float) -> None:
         """Name people from another similarity on, instead of any calibration; the register stays as it is."""
@@ -130,10 +145,7 @@ class LiveMatcher:
         return None if self._calibration is None else store.signature(self._calibration)
 
     def _matcher_of(self, snapshot: GallerySnapshot) -> Matcher:
-        found = None if self._calibration is None else calibration.load(self._calibration)
-        if found is not None and (found.model_sha256, found.preprocess_sha256) != self._key:
-            _log.warning("calibration_of_another_model", fix="run `dsr-edge people calibrate`")
-            found = None
+        found = self._found_calibration()
         threshold = self._threshold if found is None else found.threshold
         own = {} if found is None else found.people
         bars = np.array([own.get(ref, threshold) for ref in snapshot.refs], np.float32)
@@ -148,3 +160,19 @@ class LiveMatcher:
             bars=own,
             strict={ref for one, other, _ in pairs for ref in (one, other)},
         )
+
+    def _found_calibration(self) -> Calibration | None:
+        """Return the calibration that counts, None where there is none; logs when that changes."""
+        found = None if self._calibration is None else calibration.load(self._calibration)
+        if found is not None and (found.model_sha256, found.preprocess_sha256) != self._key:
+            _log.warning("calibration_of_another_model", fix="run `dsr-edge people calibrate`")
+            found = None
+        before, self._calibrated_as = self._calibrated_as, found
+        if found is not None and found != before:
+            _log.info(
+                "calibration_taken", threshold=found.threshold, people=len(found.people), far=found.far,
+                cohort=found.cohort,
+            )  # fmt: skip
+        elif found is None and before is not None:
+            _log.warning("calibration_gone", threshold=round(self._threshold, 4), before=before.threshold)
+        return found
