@@ -44,7 +44,7 @@ _LONGEST: Final = 900
 
 
 def registered(folder: Path, detector: CenterFace, recogniser: Recogniser) -> dict[str, Vector]:
-    """Return the unit mean of each person's photos, by reference; `folder` holds REF/PHOTO."""
+    """Return the vectors of each person's photos, (K, D), by reference; `folder` holds REF/PHOTO."""
     found = {}
     for person in sorted(folder.iterdir()):
         crops = []
@@ -54,7 +54,7 @@ def registered(folder: Path, detector: CenterFace, recogniser: Recogniser) -> di
             small = np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
             face = max(detector.detect(small), key=lambda one: one.box.area)
             crops.append(align(small, face.landmarks))
-        found[person.name] = pooled(list(embedded(recogniser, np.stack(crops))))
+        found[person.name] = embedded(recogniser, np.stack(crops))
     return found
 
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     detector = CenterFace.open(assets.ensure_detector(), score_threshold=FOLLOW_SCORE)
     recogniser = Recogniser.open(args.model)
     people = registered(args.clips / "registration", detector, recogniser)
-    refs, templates = list(people), np.stack(list(people.values()))
+    refs, templates = list(people), np.stack([pooled(list(photos)) for photos in people.values()])
     strangers: list[float] = []
     own: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for number, path in enumerate(sorted(args.clips.glob("*/truth.jsonl"))):

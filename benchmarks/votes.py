@@ -2,9 +2,9 @@
 
 The box's detectors, tracker and quality gate go once over the clips of a folder that ``dsr-field make``
 made, and every usable view is embedded. Then the decisions alone are played again, frame by frame, with
-other options: how many views are weighed together, and how many in a row must ask for a change. A passage
-counts with eight faces or more, under the name that its tracks end with; a stranger counts as named if any
-of their tracks ever was. Run as::
+other options: how many views are weighed together, how many in a row must ask for a change, how many photos
+are registered. A passage counts with eight faces or more, under the name that its tracks end with; a
+stranger counts as named if any of their tracks ever was. Run as::
 
     dsr-field make --scenario field_test/scenarios/development.yaml --out out/development --people development
     python -m benchmarks.votes out/development
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
     Vector = npt.NDArray[np.float32]
 
-#: Views weighed together, and views in a row that ask for a change.
-OPTIONS: Final = tuple((window, patience) for window in (12, 8, 6, 4) for patience in (4, 2))
+#: Photos registered, views weighed together, and views in a row that ask for a change.
+OPTIONS: Final = (*((8, window, patience) for window in (12, 8, 6, 4) for patience in (4, 2)), (4, 6, 2))
 _LEAST_FACES: Final = 8
 _NO_PIXELS: Final = np.zeros((1, 1, 3), np.uint8)
 
@@ -153,8 +153,24 @@ class Replay:
             self._ever[identity.track] |= {identity.person_ref} - {None}  # type: ignore[arg-type]
 
 
+def matcher_of(people: Mapping[str, Vector], photos: int, shots: Sequence[Shot], threshold: float) -> Matcher:
+    """Return the matcher of a register of everybody's first so many photos."""
+    sample = next(vector for shot in shots for seen in shot.frames for vector in seen.embeddings.values())
+    registers = [own[:photos] for own in people.values()]
+    snapshot = GallerySnapshot(
+        gallery_id="clips",
+        version=1,
+        refs=tuple(people),
+        owners=np.repeat(np.arange(len(people)), [len(own) for own in registers]),
+        vectors=np.concatenate(registers),
+        model_sha256=sample.model_sha256,
+        preprocess_sha256=sample.preprocess_sha256,
+    )
+    return Matcher(snapshot=snapshot, threshold=threshold)
+
+
 def line(shots: Sequence[Shot], matcher: Matcher, window: int, patience: int) -> str:
-    """Return a line of the table."""
+    """Return a line of the table, without how many photos are registered."""
     options = VoteOptions(window_views=window, unknown_views=min(6, window), change_patience=patience)
     right, strangers = defaultdict(list), []
     for shot in shots:
@@ -183,21 +199,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for clip in truth.clips:
             frames = list(seen_in(clip, truth, path.parent, detector, recogniser))
             shots.append(Shot(f"{path.parent.name}/{clip.camera}", frames, truth.passages))
-    sample = next(vector for shot in shots for seen in shot.frames for vector in seen.embeddings.values())
-    snapshot = GallerySnapshot(
-        gallery_id="clips",
-        version=1,
-        refs=tuple(people),
-        owners=np.arange(len(people)),
-        vectors=np.stack(list(people.values())),
-        model_sha256=sample.model_sha256,
-        preprocess_sha256=sample.preprocess_sha256,
-    )
-    matcher = Matcher(snapshot=snapshot, threshold=recogniser.threshold)
     levels = sorted({passage.ash for shot in shots for passage in shot.passages.values()})
-    print(f"| views | in a row | {' | '.join(levels)} | strangers |\n|{'---|' * (3 + len(levels))}")
-    for window, patience in OPTIONS:
-        print(line(shots, matcher, window, patience), flush=True)
+    print(f"| photos | views | in a row | {' | '.join(levels)} | strangers |\n|{'---|' * (4 + len(levels))}")
+    for photos, window, patience in OPTIONS:
+        matcher = matcher_of(people, photos, shots, recogniser.threshold)
+        print(f"| {photos} {line(shots, matcher, window, patience)}", flush=True)
     return 0
 
 
