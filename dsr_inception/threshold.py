@@ -1,14 +1,14 @@
 """The acceptance threshold, chosen on development strangers and nobody else.
 
-A box with a small register lets a stranger in if *any* of the registered people is similar enough, so
-the threshold is set on the best of six. Six development people are registered on up to four clean photos
-each, and compared as the box compares; every other development person passes by in five
-conditions (clean, light and heavy simulated ash, dark and dusty, in a miner's hood and helmet) and in two
-passages: one of the four bad conditions, one of six views in hood and helmet, which make strangers alike. A
-passage is pooled as the box pools the views of a track, and judged as often as the box judges it: after three
-views and again after each further one, and one name is enough. In each of the seven, one stranger in 200 may
-get a name, and the threshold is the highest of the seven. That is repeated over many draws of the six, the
-scores pooled.
+A box with a small register lets a stranger in if *any* of the registered people is similar enough, so the
+threshold is set on the best of six. Six development people are registered on up to four clean photos each,
+and compared as the box compares; every other development person passes by in five conditions (clean, light
+and heavy simulated ash, dark and dusty, in a miner's hood and helmet) and in two passages: one of the four
+bad conditions, one of fourteen views in hood and helmet, which make strangers alike (so many the box takes
+of a passage of the development clips, on average). A passage is pooled as the box pools the views of a
+track, the last six, and judged as often as the box judges it: after three views and again after each
+further one, and one name is enough. In each of the seven, one stranger in 200 may get a name, and the
+threshold is the highest of the seven. That is repeated over many draws of the six, the scores pooled.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ DRAWS: Final = 200
 CLEAN: Final = "clean"
 PASSAGE: Final = "passage"
 WORN_PASSAGE: Final = "miner's passage"
-WORN_VIEWS: Final = 6
-#: The views after which a passage is judged first.
+WORN_VIEWS: Final = 14
+#: The views after which a passage is judged first, and those that are weighed together.
 FIRST_LOOK: Final = VoteOptions().min_views
+WINDOW: Final = VoteOptions().window_views
 
 _log = logging.getLogger(__name__)
 
@@ -89,11 +90,12 @@ def pool_views(views: Sequence[Vectors]) -> Vectors:
 
 
 def _looks(views: Mapping[str, Sequence[Vectors]]) -> dict[str, list[Vectors]]:
-    """Return by condition and passage what the box compares: one view, or the pools of the first so many."""
+    """Return by condition and passage what the box compares: one view, or the pools of the last few."""
     looks = {name: [found[0]] for name, found in views.items()}
     bad = [views[name][0] for name in CONDITIONS if name != CLEAN]
     for name, passing in ((PASSAGE, bad), (WORN_PASSAGE, views[WORN])):
-        looks[name] = [pool_views(passing[:count]) for count in range(FIRST_LOOK, len(passing) + 1)]
+        ends = range(FIRST_LOOK, len(passing) + 1)
+        looks[name] = [pool_views(passing[max(0, end - WINDOW) : end]) for end in ends]
     return looks
 
 
