@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from edge_app.cli.people_text import (
     roster_json,
     table,
 )
+from edge_app.durable import write_durably
 from edge_app.errors import ConfigError, GalleryError
 from edge_app.identity.views import Coverage
 
@@ -144,16 +144,9 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         GalleryError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_durably(path, text.encode("utf-8"))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise GalleryError(f"cannot write {path} ({error.strerror})", fix="give another --out") from error
 
 

@@ -16,13 +16,13 @@ Strangers are kept as places only. What they look like is not written anywhere.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from edge_app.clock import WallQuality
+from edge_app.durable import write_durably
 from edge_app.presence.place import Place
 from edge_app.presence.watch import Dark
 from edge_app.records import CameraState
@@ -110,7 +110,7 @@ class LedgerFile:
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            _replace(self._path, json.dumps(body, separators=(",", ":")).encode("utf-8"))
+            write_durably(self._path, json.dumps(body, separators=(",", ":")).encode("utf-8"))
         except OSError as error:
             if not self._failed:
                 _log.error("presence_ledger_not_written", path=str(self._path), reason=error.strerror)
@@ -199,21 +199,3 @@ def _blind(row: dict[str, Any], shift_ns: int) -> CameraState:
     reason = None if row["reason"] is None else str(row["reason"])
     since_ns = int(row["blind_since_ns"]) + shift_ns
     return CameraState(str(row["camera"]), str(row["zone"]), blind_since_ns=since_ns, reason=reason)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
