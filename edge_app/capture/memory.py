@@ -9,7 +9,6 @@ about the camera stands that only a comparison could end, the alarm stands on.
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +19,7 @@ from edge_app.capture.camera_health import Memory
 from edge_app.capture.measures import SHAPES, Measures
 from edge_app.capture.sight import Sight
 from edge_app.capture.view import View
-from edge_app.durable import write_durably
+from edge_app.statefile import UNUSABLE, StateFile, why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,32 +50,33 @@ class CameraMemory:
     def __init__(
         self, path: Path, *, camera: str, source: str, view: int, boot: str, standing: str | None = None
     ) -> None:
-        self._path, self._camera = path, camera
+        self._camera = camera
+        self._file = StateFile(path, "camera_memory", most_bytes=_MAX_BYTES)
         self._of = {"v": VERSION, "source": source, "view": view}
         self._boot = boot
         self._standing = standing
         self._kept: Memory | None = None
         self._kept_ns = 0
-        self._failed = False
 
     def load(self) -> Memory:
         """Return what an earlier run left, as it counts now."""
         try:
-            body = json.loads(self._content())
+            body = self._file.read()
             if {key: body[key] for key in self._of} != self._of:
                 _log.warning("camera_learns_anew", camera=self._camera, reason="another source or view")
                 return Memory()
             self._kept = self._read(body)
         except FileNotFoundError:
-            return self._lost("there is none")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            return self._lost(f"{type(error).__name__}: {error}"[:160], damaged=True)
+            return self._lost()
+        except UNUSABLE as error:
+            self._file.set_aside(why(error))
+            return self._lost()
         return self._kept
 
     def keep(self, memory: Memory, now_ns: int) -> bool:
         """Write `memory` if it is time; return whether the file is as good as it. Logs a failure once."""
         if not self._due(memory, now_ns):
-            return not self._failed
+            return not self._file.failed
         self._kept_ns = now_ns
         body = {
             **self._of,
@@ -86,40 +86,21 @@ class CameraMemory:
             "held": None if memory.held is None else memory.held.value,
             "views": [{"steady": one.steady, **_written(one.usual)} for one in memory.views],
         }
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            write_durably(self._path, json.dumps(body, separators=(",", ":")).encode("ascii"))
-        except OSError as error:
-            if not self._failed:
-                _log.error("camera_memory_not_written", path=str(self._path), reason=error.strerror)
-            self._failed = True
+        if not self._file.write(body):
             return False
-        self._failed, self._kept = False, memory
+        self._kept = memory
         return True
 
     def _due(self, memory: Memory, now_ns: int) -> bool:
         kept, age_ns = self._kept, now_ns - self._kept_ns
         if kept is None:
-            return not self._failed or age_ns >= _SIGHT_EVERY_NS
+            return not self._file.failed or age_ns >= _SIGHT_EVERY_NS
         changed = (kept.sight, kept.held, len(kept.views)) != (memory.sight, memory.held, len(memory.views))
         other = memory.views is not kept.views
         return (changed and age_ns >= _SIGHT_EVERY_NS) or (other and age_ns >= _VIEWS_EVERY_NS)
 
-    def _lost(self, reason: str, *, damaged: bool = False) -> Memory:
+    def _lost(self) -> Memory:
         """Return what to begin with where what the camera used to see is lost."""
-        if damaged:
-            aside = self._path.with_name(self._path.name + ".damaged")
-            _log.error(
-                "camera_memory_damaged",
-                camera=self._camera,
-                path=str(self._path),
-                reason=reason,
-                kept=str(aside),
-            )
-            try:
-                self._path.replace(aside)
-            except OSError as why:
-                _log.warning("camera_memory_not_set_aside", reason=str(why))
         held = next((one for one in Sight if one.value == self._standing and one.by_comparison), None)
         if held is None:
             return Memory()
@@ -131,14 +112,6 @@ class CameraMemory:
             fix=f"look at its picture; if it is good raise `view` of the camera {self._camera}, and restart",
         )
         return Memory(sight=held, held=held)
-
-    def _content(self) -> bytes:
-        with self._path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            msg = f"larger than {_MAX_BYTES} bytes"
-            raise ValueError(msg)
-        return content
 
     def _read(self, body: dict[str, Any]) -> Memory:
         views = tuple(View(_measures(one), steady=bool(one["steady"])) for one in body["views"])

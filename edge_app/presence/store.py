@@ -15,17 +15,16 @@ Strangers are kept as places only. What they look like is not written anywhere.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from edge_app.clock import WallQuality
-from edge_app.durable import write_durably
 from edge_app.presence.place import Place
 from edge_app.presence.watch import Dark
 from edge_app.records import CameraState
+from edge_app.statefile import UNUSABLE, StateFile, why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,27 +68,21 @@ class LedgerFile:
     """
 
     def __init__(self, *, path: Path, boot: str, clock: Clock) -> None:
-        self._path, self._boot, self._clock = path, boot, clock
-        self._failed = False
+        self._boot, self._clock = boot, clock
+        self._file = StateFile(path, "presence_ledger", most_bytes=_MAX_BYTES)
         #: Why the last run's ledger could not be read; None while all is well.
         self.problem: str | None = None
 
     def load(self, *, set_aside: bool = True) -> Kept:
         """Return what the last run left; a damaged file is told in `problem` and (`set_aside`) renamed."""
         try:
-            return self._read(json.loads(self._content()))
+            return self._read(self._file.read())
         except FileNotFoundError:
             return Kept()
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            self.problem = f"{type(error).__name__}: {error}"[:160]
-            if not set_aside:
-                return Kept()
-            aside = self._aside()
-            _log.error("presence_ledger_damaged", path=str(self._path), reason=self.problem, kept=str(aside))
-            try:
-                self._path.replace(aside)
-            except OSError as why:
-                _log.warning("presence_ledger_not_set_aside", reason=str(why))
+        except UNUSABLE as error:
+            self.problem = why(error)
+            if set_aside:
+                self._file.set_aside(self.problem)
             return Kept()
 
     def save(self, kept: Kept) -> bool:
@@ -108,29 +101,7 @@ class LedgerFile:
             "dark": [asdict(dark) for dark in kept.dark],
             "blind": [asdict(state) for state in kept.blind],
         }
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            write_durably(self._path, json.dumps(body, separators=(",", ":")).encode("utf-8"))
-        except OSError as error:
-            if not self._failed:
-                _log.error("presence_ledger_not_written", path=str(self._path), reason=error.strerror)
-            self._failed = True
-            return False
-        self._failed = False
-        return True
-
-    def _aside(self) -> Path:
-        """Return a name for the damaged file: the first damage is not overwritten, later ones are."""
-        first = self._path.with_name(self._path.name + ".damaged")
-        return first.with_name(first.name + ".again") if first.exists() else first
-
-    def _content(self) -> bytes:
-        with self._path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            msg = f"larger than {_MAX_BYTES} bytes"
-            raise ValueError(msg)
-        return content
+        return self._file.write(body)
 
     def _read(self, body: Any) -> Kept:
         if body["v"] != _VERSION:
