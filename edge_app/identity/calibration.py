@@ -25,7 +25,7 @@ from edge_app.durable import write_durably
 from edge_app.errors import GalleryError
 from edge_app.identity import likeness
 from edge_app.identity.alike import look_alikes
-from edge_app.identity.match import Matcher, templates_of
+from edge_app.identity.match import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,27 +112,21 @@ def calibrate(
             senseless or more than the cohort can carry, thresholds at which hardly anybody would be named.
     """
     _check(snapshot, cohort, far)
-    templates = templates_of(snapshot)
+    matcher = Matcher(snapshot=snapshot, threshold=floor)
     own_photos = likeness.own_likeness(snapshot)
-    to_templates = cohort @ templates.T
+    to_templates = cohort @ matcher.templates.T
     inside = likeness.members(to_templates, own_photos)
     left_out = _left_out(snapshot, to_templates[inside], of=len(cohort))
-    matcher = Matcher(snapshot=snapshot, threshold=floor)
     scores = np.stack([matcher.scores_of(one) for one in cohort[~inside]])
     _check_size(len(scores), far, left_out)
-    middle, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-3)
-    common = _bar(scores.max(axis=1), far)
-    units = _bar(((scores - middle) / spread).max(axis=1), far)
-    threshold = float(np.clip(common, floor, 1.0))
-    most = threshold + _MOST_ABOVE * (1.0 - threshold)
-    own = np.clip(middle + units * spread, max(floor, threshold - _MOST_BELOW * (1.0 - threshold)), most)
-    unnamed = likeness.filled(own_photos) < own
-    before = int((likeness.filled(own_photos) >= floor).sum())
-    named = int((~unnamed).sum())
+    threshold, own = _thresholds(scores, far, floor)
+    single, reached = np.isnan(own_photos), likeness.filled(own_photos)
+    unnamed = reached < own
+    before, named = int((reached >= floor).sum()), int((~unnamed).sum())
     out_of_reach = threshold > max(floor, likeness.SAME)
     if (_REFUSED_BELOW * before > named or out_of_reach) and not allow_unnamed:
         raise _unusable(threshold, named, before, _resembled(snapshot, scores)[:_MOST_NEAREST])
-    alike = look_alikes(snapshot.refs, templates, np.minimum(own, threshold))
+    alike = look_alikes(snapshot.refs, matcher.templates, np.minimum(own, threshold))
     return Calibration(
         model_sha256=snapshot.model_sha256,
         preprocess_sha256=snapshot.preprocess_sha256,
@@ -143,13 +137,22 @@ def calibrate(
         alike=alike,
         continued=len(scores) * far < _COUNTED,
         left_out=left_out,
-        unnamed=tuple(
-            ref
-            for ref, low, one in zip(snapshot.refs, unnamed, np.isnan(own_photos), strict=True)
-            if low and not one
-        ),
-        single=int(np.isnan(own_photos).sum()),
+        unnamed=tuple(np.array(snapshot.refs)[unnamed & ~single].tolist()),
+        single=int(single.sum()),
     )
+
+
+def _thresholds(
+    scores: npt.NDArray[np.floating], far: float, floor: float
+) -> tuple[float, npt.NDArray[np.floating]]:
+    """Return the common threshold and each person's, (P,), by the similarities of strangers, (M, P)."""
+    middle, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-3)
+    common = _bar(scores.max(axis=1), far)
+    units = _bar(((scores - middle) / spread).max(axis=1), far)
+    threshold = float(np.clip(common, floor, 1.0))
+    least = max(floor, threshold - _MOST_BELOW * (1.0 - threshold))
+    most = threshold + _MOST_ABOVE * (1.0 - threshold)
+    return threshold, np.clip(middle + units * spread, least, most)
 
 
 def path_beside(gallery: Path) -> Path:

@@ -54,7 +54,8 @@ class Matcher:
         self._strict = frozenset(strict)
         people = len(snapshot.refs)
         self._starts = np.searchsorted(snapshot.owners, np.arange(people + 1))
-        self._templates = np.ascontiguousarray(templates_of(snapshot) if people else snapshot.vectors)
+        #: Each person's mean embedding, (P, D) of unit length.
+        self.templates = np.ascontiguousarray(templates_of(snapshot) if people else snapshot.vectors)
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ class Matcher:
         """
         if not self.refs:
             return np.zeros(0, np.float32)
-        found: npt.NDArray[np.float32] = self._templates @ vector
+        found: npt.NDArray[np.float32] = self.templates @ vector
         if len(found) == len(self.snapshot.owners):  # one photo each: it is the template
             return found
         near = np.arange(len(found))
