@@ -33,7 +33,8 @@ from field_test.truth import read_truth
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge_app.records import Embedding
+    from edge_app.faces.detect import Detector
+    from edge_app.records import Embedding, FrameFaces
     from field_test.truth import Clip, Truth
 
 #: Cosines below which a view is strange, and how many in a row are somebody else.
@@ -51,24 +52,31 @@ class View(NamedTuple):
     weight: float
 
 
-def views_of(
-    clip: Clip, truth: Truth, folder: Path, number: int, parts: tuple[CenterFace, Recogniser]
-) -> Iterator[View]:
-    """Yield every second usable view of each track of a clip."""
-    detector, recogniser = parts
-    stage = FaceStage(detector=detector, tracker=Tracker())
-    video, looked = cv2.VideoCapture(str(folder / clip.file)), {}
+def frames_of(
+    clip: Clip, truth: Truth, folder: Path, detector: Detector
+) -> Iterator[tuple[FrameFaces, dict[int, int]]]:
+    """Yield each frame of a clip as the box sees it, and whose passages its faces show, by their place."""
+    stage, video = FaceStage(detector=detector, tracker=Tracker()), cv2.VideoCapture(str(folder / clip.file))
     for said in truth.of(clip.camera):
         good, pixels = video.read()
         if not good:
             return
         frame = Frame(clip.camera, said.index, round(said.t * 1e9), np.asarray(pixels, np.uint8))
-        faces = stage.process(frame).faces
-        boxes = [face.face.box for face in faces]
+        found = stage.process(frame)
+        boxes = [face.face.box for face in found.faces]
         matched = match(said.faces, [{"box": (b.x, b.y, b.width, b.height)} for b in boxes])
-        shown = {seen: said.faces[face].passage for face, seen in matched.items()}
+        yield found, {place: said.faces[face].passage for face, place in matched.items()}
+
+
+def views_of(
+    clip: Clip, truth: Truth, folder: Path, number: int, parts: tuple[CenterFace, Recogniser]
+) -> Iterator[View]:
+    """Yield every second usable view of each track of a clip."""
+    detector, recogniser = parts
+    looked: dict[str, int] = {}
+    for found, shown in frames_of(clip, truth, folder, detector):
         wanted = []
-        for place, face in enumerate(faces):
+        for place, face in enumerate(found.faces):
             if face.crop is None:
                 continue
             looked[face.track] = looked.get(face.track, -1) + 1
@@ -76,9 +84,9 @@ def views_of(
                 wanted.append(place)
         if not wanted:
             continue
-        vectors = recogniser.embed(np.stack([faces[place].crop for place in wanted]))
+        vectors = recogniser.embed(np.stack([found.faces[place].crop for place in wanted]))
         for place, vector in zip(wanted, vectors, strict=True):
-            face = faces[place]
+            face = found.faces[place]
             yield View(number, face.track, shown.get(place), vector, face.quality.score)
 
 

@@ -18,25 +18,21 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import cv2
 import numpy as np
 
+from benchmarks.handover import frames_of
 from benchmarks.passages import registered
 from benchmarks.research import parser_for
 from edge_app.embedding.recogniser import Recogniser
 from edge_app.faces.detect import FOLLOW_SCORE, CenterFace
 from edge_app.faces.dustface import DustFace
 from edge_app.faces.pair import CENTERFACE_SCALE, DUST_SCALE, PairDetector
-from edge_app.faces.stage import FaceStage
-from edge_app.faces.track import Tracker
 from edge_app.identity.evidence import VoteOptions
 from edge_app.identity.handover import Handovers, Likeness
 from edge_app.identity.match import Matcher
 from edge_app.identity.snapshot import GallerySnapshot
 from edge_app.identity.vote import IdentityStage
-from edge_app.records import Frame
 from field_test import assets
-from field_test.score import match
 from field_test.truth import read_truth
 
 if TYPE_CHECKING:
@@ -76,20 +72,13 @@ def seen_in(
     clip: Clip, truth: Truth, folder: Path, detector: Detector, recogniser: Recogniser
 ) -> Iterator[Seen]:
     """Yield every frame of a clip with an embedding of each usable face; the pictures are let go."""
-    stage, video = FaceStage(detector=detector, tracker=Tracker()), cv2.VideoCapture(str(folder / clip.file))
-    for said in truth.of(clip.camera):
-        good, pixels = video.read()
-        if not good:
-            return
-        frame = Frame(clip.camera, said.index, round(said.t * 1e9), np.asarray(pixels, np.uint8))
-        found = stage.process(frame)
-        boxes = [face.face.box for face in found.faces]
-        matched = match(said.faces, [{"box": (b.x, b.y, b.width, b.height)} for b in boxes])
+    for found, shown in frames_of(clip, truth, folder, detector):
         crops = {place: face.crop for place, face in enumerate(found.faces) if face.crop is not None}
         vectors = recogniser.embed(np.stack(list(crops.values()))) if crops else []
         faces = tuple(dataclasses.replace(face, crop=None) for face in found.faces)
-        bare = dataclasses.replace(found, faces=faces, frame=dataclasses.replace(frame, pixels=_NO_PIXELS))
-        shown = {place: said.faces[face].passage for face, place in matched.items()}
+        bare = dataclasses.replace(
+            found, faces=faces, frame=dataclasses.replace(found.frame, pixels=_NO_PIXELS)
+        )
         yield Seen(bare, dict(zip(crops, vectors, strict=True)), shown)
 
 
